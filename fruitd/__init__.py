@@ -1,0 +1,1 @@
+"""The node: slots, boot backends, updater, health, API, CLI, daemon."""

@@ -1,0 +1,1 @@
+"""Boot backends: which slot boots next, and how the node learns which one did."""

@@ -1,0 +1,1 @@
+"""The life of one update, as a total state machine."""

@@ -1,0 +1,1 @@
+"""The same node in simulated swarms."""

@@ -1,0 +1,1 @@
+"""The real cores on a virtual clock, network and disk."""

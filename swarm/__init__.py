@@ -1,0 +1,1 @@
+"""Who is out there, what is new, how bytes move, whom to trust."""

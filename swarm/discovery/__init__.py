@@ -1,0 +1,1 @@
+"""Who else is out there: beacon, contacts, and what peers tell."""

@@ -1,0 +1,1 @@
+"""Records, the store that merges them, and the gossip that spreads them."""

@@ -1,0 +1,131 @@
+"""The transfer port: moves an image's bytes between this node's storage and its peers'.
+
+Two implementations keep one contract suite: `libtorrent_transfer` (real) and `model` (virtual time).
+Nothing here blocks. An image is identified by its BitTorrent v2 infohash (32 bytes, SHA-256).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from attrs import frozen
+
+from swarm.address import Address
+
+BLOCK_BYTES = 16 * 1024
+"""BEP-52 leaf: the unit that is hashed, asked for and reused."""
+
+
+@frozen
+class ImageJob:
+    """One image and where its bytes live on this node."""
+
+    torrent: bytes
+    """The torrent file++, raw."""
+    infohash: bytes
+    path: str
+    """Slot (file or block device) or image file; the image is its first `length_bytes`."""
+    length_bytes: int
+
+
+@frozen
+class TransferPeer:
+    """A peer that says it holds the image, or part of it."""
+
+    node_id: bytes
+    address: Address
+    same_site: bool
+
+
+@frozen
+class Source:
+    """What one peer has given us for one image."""
+
+    node_id: bytes
+    """20 bytes; zeros where the peer did not say."""
+    address: Address
+    same_site: bool
+    received_bytes: int
+    rate_bytes_per_s: float
+
+
+@frozen
+class Progress:
+    """How far one image is. Payload bytes, protocol overhead not counted."""
+
+    have_bytes: int
+    """Verified or put in place beforehand, of `length_bytes`."""
+    received_bytes: int
+    """From peers, since the job was given."""
+    wasted_bytes: int
+    """Received and thrown away: failed its hash, or came twice."""
+    sent_bytes: int
+    receive_rate_bytes_per_s: float
+    send_rate_bytes_per_s: float
+    peers: int
+    sources: tuple[Source, ...]
+
+
+@frozen
+class ImageFetched:
+    """Every piece is on the path and has passed its hash; not yet flushed or read back."""
+
+    infohash: bytes
+
+
+@frozen
+class TransferStopped:
+    """The job cannot go on; it has been removed. `disk_full` tells the one cause that waiting can mend."""
+
+    infohash: bytes
+    why: str
+    disk_full: bool = False
+
+
+@frozen
+class PieceRejected:
+    """A piece from peers failed its hash; it will be fetched again."""
+
+    infohash: bytes
+    piece: int
+    source: str
+
+
+TransferEvent = ImageFetched | TransferStopped | PieceRejected
+
+
+class Transfer(Protocol):
+    """What the node needs from whatever moves image bytes."""
+
+    def fetch(self, job: ImageJob, blocks_present: bytes) -> None:
+        """Begin (or begin again) to fetch into `job.path`.
+
+        `blocks_present` is a bitmap, bit i (most significant first) set where block i is believed in place;
+        a wrong bit costs a re-fetch, never a wrong image. Empty means none.
+        """
+        ...
+
+    def seed(self, job: ImageJob) -> None:
+        """Serve an image that is whole and verified; the path is only read."""
+        ...
+
+    def stop(self, infohash: bytes) -> None:
+        """Forget the job; bytes stay where they are. Unknown infohashes are ignored."""
+        ...
+
+    def offer_peers(self, infohash: bytes, peers: Sequence[TransferPeer]) -> None:
+        """Connect to these too, best first; repeats are harmless."""
+        ...
+
+    def progress(self, infohash: bytes) -> Progress | None:
+        """None for an unknown job."""
+        ...
+
+    def events(self) -> list[TransferEvent]:
+        """What happened since the last call."""
+        ...
+
+    def close(self) -> None:
+        """Stop everything and flush."""
+        ...

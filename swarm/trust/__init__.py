@@ -1,0 +1,1 @@
+"""Keys, roles, manifests, the trusted set, and the lower bound of the clock."""
