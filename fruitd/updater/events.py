@@ -1,0 +1,149 @@
+"""What can happen to an update. Each is a fact; the updater decides what it means."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from fruitd.updater.journal import Target
+
+
+@frozen
+class BootFacts:
+    """What the boot backend says about the boot that is running now."""
+
+    boot_id: str
+    active: str
+    """Slot that is running."""
+    default: str
+    """Slot that boots when nothing is armed."""
+    armed: str | None
+    """Slot that the next boot will try once; None after the try was used up."""
+
+
+@frozen
+class Started:
+    """The daemon has started: at boot, or again within the same boot."""
+
+    boot: BootFacts
+
+
+@frozen
+class Offered:
+    """A verified manifest names this release for this node's resource and hardware."""
+
+    target: Target
+
+
+@frozen
+class Disputed:
+    """Two valid manifests contradict each other: nothing new may begin until a higher sequence settles it."""
+
+    why: str
+
+
+@frozen
+class TorrentReady:
+    """The torrent file++ of the target is here; both signatures verify and agree with the manifest."""
+
+    infohash: str
+
+
+@frozen
+class TorrentRefused:
+    """The torrent file++ contradicts the manifest or its signature fails."""
+
+    infohash: str
+    why: str
+
+
+@frozen
+class SlotPrepared:
+    """Blocks the node already had are in place in the inactive slot."""
+
+    infohash: str
+    reused_bytes: int
+    missing_bytes: int
+
+
+@frozen
+class ImageArrived:
+    """Every piece is in the slot."""
+
+    infohash: str
+
+
+@frozen
+class ReadBackPassed:
+    """The whole slot was flushed, read back and matches the signed hash tree."""
+
+    infohash: str
+
+
+@frozen
+class ReadBackFailed:
+    """The slot does not hold what was written; `bad_blocks` of them."""
+
+    infohash: str
+    bad_blocks: int
+
+
+@frozen
+class StepFailed:
+    """The step under way could not be done. `final` means this release can never fit or be used here."""
+
+    infohash: str
+    why: str
+    final: bool = False
+
+
+@frozen
+class SlotArmed:
+    """The boot environment durably says: try the target slot once."""
+
+    infohash: str
+
+
+@frozen
+class Health:
+    """One health sample during a trial."""
+
+    ok: bool
+    why: str
+
+
+@frozen
+class SlotCommitted:
+    """The boot environment durably says: this slot is the default."""
+
+    slot: str
+
+
+@frozen
+class Hold:
+    """An operator on this node wants no updates for now."""
+
+    why: str
+
+
+@frozen
+class Resume:
+    """The operator's hold ends."""
+
+
+@frozen
+class Rollback:
+    """The operator wants the other slot back; the release that runs now is quarantined here."""
+
+    why: str
+
+
+@frozen
+class Wakeup:
+    """Time has passed."""
+
+
+Event = (
+    Started | Offered | Disputed | TorrentReady | TorrentRefused | SlotPrepared | ImageArrived
+    | ReadBackPassed | ReadBackFailed | StepFailed | SlotArmed | Health | SlotCommitted
+    | Hold | Resume | Rollback | Wakeup
+)  # fmt: skip
