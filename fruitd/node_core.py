@@ -1,0 +1,604 @@
+"""The node's core: joins what the swarm says with the life of the update. Pure; the daemon and the world both run it.
+
+News in, effects out. A manifest that the store accepted becomes an offer to the updater; what the updater asks for becomes a
+blob to fetch, a slot to fill, a transfer to start; a change of the updater's state becomes a status record for the swarm.
+
+Every method returns effects that its host carries out in order. `now_s` is steady (it never jumps); `wall_offset_s` added to
+it is the calendar time that other nodes see.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
+
+from attrs import frozen
+
+from bep35.errors import Bep35Error
+from bep35.metainfo import Metainfo, parse
+from fruitd.boot_facts import BootFacts
+from fruitd.leaf_shelf import LeafShelf
+from fruitd.node_effects import (
+    CheckSlot,
+    FillSlot,
+    KeepShare,
+    KeepTorrent,
+    MakeLeaves,
+    NodeEffect,
+    OfferPeers,
+    StartFetch,
+    StartSeed,
+    StopJob,
+    StopSeed,
+)
+from fruitd.updater import effects as update_effects
+from fruitd.updater import events as update_events
+from fruitd.updater.journal import State, Target
+from fruitd.updater.machine import Updater
+from swarm import effects as swarm_effects
+from swarm.address import Address
+from swarm.core import SwarmCore
+from swarm.errors import RefusedError
+from swarm.news.record import Record, Signature
+from swarm.news.store import RecordStore
+from swarm.status import NodeStatus, QuarantinedRelease
+from swarm.transfer.port import BLOCK_BYTES, TransferPeer
+from swarm.trust.manifest import Manifest, Release
+from swarm.trust.trusted_set import TrustedSet
+
+STATUS_EVERY_S = 600.0
+"""How often an unchanged node says so again. Shorter: fresher `fruit nodes`, more gossip when idle (about 300 B a node,
+a time, to every node); longer: a silent node is noticed later by people (the beacon notices within minutes)."""
+STATUS_GAP_S = 2.0
+"""Least time between two status records: an update passes several states within seconds."""
+OFFER_PEERS_EVERY_S = 5.0
+"""While fetching, connections that broke are dialled again this often."""
+PREFIX_BYTES = 8
+"""Infohash prefix in status records: enough to tell releases apart, not to fetch them."""
+
+Effects: TypeAlias = list[NodeEffect]
+
+
+@frozen
+class NodeSettings:
+    """What this node is, as its owner configured it."""
+
+    name: str
+    site: str
+    software: str
+    resource: str
+    hardware: frozenset[str]
+    channel: str
+
+
+@frozen
+class Share:
+    """An image file outside the slots that this node serves because somebody published it here."""
+
+    infohash: str
+    path: str
+
+
+class NodeCore:
+    """Joins one SwarmCore and one Updater (None: a node without slots, that relays and seeds only)."""
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        *,
+        swarm: SwarmCore,
+        store: RecordStore,
+        trusted: TrustedSet,
+        updater: Updater | None,
+        node_id: bytes,
+        sign: Callable[[bytes], Signature],
+        torrents: Iterable[bytes],
+        shares: Sequence[Share],
+        leaves: LeafShelf,
+        rng: random.Random,
+    ) -> None:
+        self.settings = settings
+        self.swarm = swarm
+        self.store = store
+        self.trusted = trusted
+        self.updater = updater
+        self.node_id = node_id
+        self.leaves = leaves
+        self.wall_offset_s = 0.0
+        self.disputed: str | None = None
+        self._sign = sign
+        self._rng = rng
+        self._torrents: dict[str, Metainfo] = {}
+        self._shares = {share.infohash: share for share in shares}
+        self._seeding: dict[str, str] = {}
+        self._bitmap: dict[str, bytes] = {}
+        self._nothing_missing: str | None = None
+        self._waiting_for_leaves: dict[bytes, tuple[str, Target, str]] = {}
+        self._offered: bytes | None = None
+        self._status_due_s = 0.0
+        self._status_said_s = float("-inf")
+        self._offer_peers_due_s = float("inf")
+        self._started_s = 0.0
+        for raw in torrents:
+            self._shelve_torrent(raw)
+
+    # ------------------------------------------------------------------ the host calls these
+
+    def started(self, boot: BootFacts | None, now_s: float) -> Effects:
+        """The host is ready; everything durable has been handed in. Called once."""
+        self._started_s = now_s
+        self._status_due_s = now_s + self._rng.uniform(1.0, 3.0)
+        effects: Effects = []
+        for share in list(self._shares.values()):
+            effects += self._seed_share(share)
+        if self.updater is not None and boot is not None:
+            effects += self._update(update_events.Started(boot), now_s)
+        effects += self._offer_newest(now_s)
+        effects += self._tell_holdings(now_s)
+        return effects
+
+    def on_datagram(
+        self, data: bytes, source: Address, now_s: float, *, multicast: bool = False
+    ) -> Effects:
+        """A datagram arrived."""
+        return self._from_swarm(self.swarm.on_datagram(data, source, now_s, multicast=multicast), now_s)
+
+    def on_stream_reply(self, token: int, reply: bytes, now_s: float) -> Effects:
+        """The reply to an OpenStream."""
+        return self._from_swarm(self.swarm.on_stream_reply(token, reply, now_s), now_s)
+
+    def on_stream_failed(self, token: int, why: str, now_s: float) -> Effects:
+        """An OpenStream got no reply."""
+        return self._from_swarm(self.swarm.on_stream_failed(token, why, now_s), now_s)
+
+    def answer(self, request: bytes, source: Address, now_s: float) -> tuple[bytes, Effects]:
+        """Serve one stream request."""
+        reply, effects = self.swarm.answer(request, source, now_s)
+        return reply, self._from_swarm(effects, now_s)
+
+    def next_wakeup_s(self) -> float:
+        """When `on_wakeup` wants to be called next."""
+        due = min(self.swarm.next_wakeup_s(), self._status_due_s, self._offer_peers_due_s)
+        if self.updater is not None:
+            due = min(due, self.updater.next_wakeup_s() or float("inf"))
+        return due
+
+    def on_wakeup(self, now_s: float) -> Effects:
+        """Time has passed."""
+        effects = self._from_swarm(self.swarm.on_wakeup(now_s), now_s)
+        if self.updater is not None:
+            due = self.updater.next_wakeup_s()
+            if due is not None and due <= now_s:
+                effects += self._update(update_events.Wakeup(), now_s)
+        if self._offer_peers_due_s <= now_s:
+            effects += self._offer_peers(now_s)
+        if self._status_due_s <= now_s:
+            effects += self._say_status(now_s)
+            self.leaves.forget_unused(now_s)
+        return effects
+
+    def update_event(self, event: update_events.Event, now_s: float) -> Effects:
+        """The answer to an effect of the updater, or an operator's wish."""
+        return self._update(event, now_s)
+
+    def slot_prepared(
+        self, infohash: str, reused_bytes: int, missing_bytes: int, blocks_present: bytes, now_s: float
+    ) -> Effects:
+        """FillSlot is done."""
+        self._bitmap = {infohash: blocks_present}
+        self._nothing_missing = None if missing_bytes else infohash
+        return self._update(update_events.SlotPrepared(infohash, reused_bytes, missing_bytes), now_s)
+
+    def step_failed(self, infohash: str, why: str, now_s: float, *, final: bool = False) -> Effects:
+        """An effect for this image could not be carried out."""
+        return self._update(update_events.StepFailed(infohash, why, final), now_s)
+
+    def leaves_made(self, pieces_root: bytes, leaves: bytes, now_s: float) -> None:
+        """MakeLeaves is done; peers that ask again will be served."""
+        self.leaves.put(pieces_root, leaves, now_s)
+
+    def publish(
+        self, manifest: Record, torrent: bytes, image_path: str | None, now_s: float
+    ) -> Effects:
+        """Take a release from a maintainer: verified like any other news, then spread.
+
+        The host has already checked that `image_path` holds the torrent's image. Raises RefusedError; nothing changed then.
+        """
+        release = self.published_release(manifest, torrent)
+        metainfo = self._shelve_torrent(torrent)
+        if metainfo is None:
+            raise RefusedError("the torrent cannot be read")
+        sha256 = release.torrent_sha256.hex()
+        effects: Effects = [KeepTorrent(sha256, torrent)]
+        infohash = metainfo.infohash.hex()
+        if image_path is not None and infohash not in self._seeding:
+            share = Share(infohash, image_path)
+            self._shares[infohash] = share
+            effects.append(KeepShare(infohash, sha256, image_path))
+            effects += self._seed_share(share)
+        effects += self._tell_holdings(now_s)
+        effects += self._from_swarm(self.swarm.publish(manifest, now_s), now_s)
+        return effects
+
+    def published_release(self, manifest: Record, torrent: bytes) -> Release:
+        """The release of `manifest` that `torrent` is for; raises RefusedError where the two do not belong together."""
+        body = self.trusted.check_manifest(manifest)
+        known = self.store.get(manifest.kind, manifest.key)
+        if known is not None and known.records[0].sequence > manifest.sequence:
+            raise RefusedError(
+                f"channel {body.channel} is already at manifest {known.records[0].sequence}, "
+                f"this one is {manifest.sequence}: build it again with a higher sequence"
+            )
+        reasons = []
+        for release in body.releases:
+            try:
+                self.trusted.check_torrent(release, torrent)
+            except RefusedError as error:
+                reasons.append(str(error))
+            else:
+                return release
+        raise RefusedError("the torrent is for no release of this manifest: " + "; ".join(reasons))
+
+    # ------------------------------------------------------------------ what the node knows
+
+    def torrent(self, infohash: str) -> Metainfo | None:
+        """The torrent file++ of an image, if this node has it."""
+        return self._torrents.get(infohash)
+
+    def blob(self, kind: str, blob_id: bytes) -> bytes | None:
+        """What peers may fetch by hash: the callback given to SwarmCore."""
+        if kind == "leaves":
+            return self.leaves.get(blob_id)
+        if kind == "torrent":
+            for metainfo in self._torrents.values():
+                if metainfo.raw_sha256 == blob_id:
+                    return metainfo.raw
+        return None
+
+    def manifest(self) -> tuple[Record, Manifest] | None:
+        """The newest undisputed manifest of this node's channel."""
+        entry = self.store.get("manifest", self.settings.channel.encode())
+        if entry is None or entry.disputed:
+            return None
+        record = entry.records[0]
+        return record, Manifest.decode(record.body)
+
+    # ------------------------------------------------------------------ swarm -> updater
+
+    def _from_swarm(self, incoming: Iterable[swarm_effects.SwarmEffect], now_s: float) -> Effects:
+        effects: Effects = []
+        for effect in incoming:
+            match effect:
+                case swarm_effects.RecordAccepted(record=record):
+                    effects.append(effect)
+                    if record.kind == "manifest":
+                        effects += self._offer_newest(now_s)
+                case swarm_effects.Equivocation(records=pair):
+                    effects += self._dispute(pair, now_s)
+                case swarm_effects.BlobFetched(kind=kind, blob_id=blob_id, data=data):
+                    effects += self._blob_fetched(kind, blob_id, data, now_s)
+                case swarm_effects.BlobUnavailable(kind=kind, blob_id=blob_id, why=why):
+                    effects += self._blob_unavailable(kind, blob_id, why, now_s)
+                case swarm_effects.BlobWanted(kind="leaves", blob_id=blob_id):
+                    effects += self._make_leaves(blob_id)
+                case swarm_effects.BlobWanted():
+                    pass
+                case swarm_effects.PeersChanged():
+                    self._offer_peers_due_s = min(self._offer_peers_due_s, now_s + 0.2)
+                    if self._fetching() is None:
+                        self._offer_peers_due_s = float("inf")
+                case _:
+                    effects.append(effect)
+        return effects
+
+    def _offer_newest(self, now_s: float) -> Effects:
+        found = self.manifest()
+        if found is None or self.updater is None:
+            return []
+        record, manifest = found
+        if record.content_hash == self._offered:
+            return []
+        self._offered = record.content_hash
+        self.disputed = None
+        release = manifest.release_for(self.settings.resource, self.settings.hardware)
+        if release is None:
+            hardware = ", ".join(sorted(self.settings.hardware))
+            return [
+                update_effects.Note(
+                    "not for this node",
+                    f"manifest {record.sequence} of {manifest.channel} has no release of "
+                    f"{self.settings.resource} for {hardware}",
+                )
+            ]
+        return self._update(update_events.Offered(target_of(release)), now_s)
+
+    def _dispute(self, pair: tuple[Record, Record], now_s: float) -> Effects:
+        first = pair[0]
+        where = f"{first.kind} {first.key.decode(errors='replace')} {first.sequence}"
+        why = f"two validly signed versions of {where} exist; a higher sequence has to settle it"
+        effects: Effects = [swarm_effects.RecordAccepted(record) for record in pair]
+        effects.append(update_effects.Note("equivocation", why))
+        if first.kind == "manifest" and first.key == self.settings.channel.encode():
+            self.disputed = why
+            self._offered = None
+            effects += self._update(update_events.Disputed(why), now_s)
+        return effects
+
+    # ------------------------------------------------------------------ blobs
+
+    def _blob_fetched(self, kind: str, blob_id: bytes, data: bytes, now_s: float) -> Effects:
+        if kind == "leaves":
+            self.leaves.put(blob_id, data, now_s)
+            return self._leaves_ready(blob_id, now_s)
+        target = self._target()
+        if target is None or bytes.fromhex(target.torrent_sha256) != blob_id:
+            return []
+        return self._check_torrent(target, data, now_s)
+
+    def _check_torrent(self, target: Target, raw: bytes, now_s: float) -> Effects:
+        try:
+            self.trusted.check_torrent(release_of(target), raw)
+        except RefusedError as error:
+            refused: Effects = [swarm_effects.Refused("torrent", str(error), "peers")]
+            return refused + self._update(update_events.TorrentRefused(target.infohash, str(error)), now_s)
+        self._shelve_torrent(raw)
+        effects: Effects = [KeepTorrent(target.torrent_sha256, raw)]
+        effects += self._tell_holdings(now_s)
+        return effects + self._update(update_events.TorrentReady(target.infohash), now_s)
+
+    def _blob_unavailable(self, kind: str, blob_id: bytes, why: str, now_s: float) -> Effects:
+        if kind == "leaves":
+            waiting = self._waiting_for_leaves.pop(blob_id, None)
+            return self.step_failed(waiting[1].infohash, why, now_s) if waiting else []
+        target = self._target()
+        if target is None or bytes.fromhex(target.torrent_sha256) != blob_id:
+            return []
+        return self.step_failed(target.infohash, why, now_s)
+
+    def _need_leaves(self, work: str, target: Target, slot: str, now_s: float) -> Effects:
+        """Go on with `work` ("fill" or "check") once the leaves of the target are here."""
+        metainfo = self._torrents.get(target.infohash)
+        if metainfo is None:
+            return self.step_failed(target.infohash, "its torrent file is not here any more", now_s)
+        root = metainfo.pieces_root
+        self._waiting_for_leaves = {root: (work, target, slot)}
+        if self.leaves.get(root) is not None:
+            return self._leaves_ready(root, now_s)
+        blocks = -(-target.length_bytes // BLOCK_BYTES)
+        fetch = self.swarm.fetch_blob("leaves", root, 32 * blocks, metainfo.infohash, now_s)
+        return self._from_swarm(fetch, now_s)
+
+    def _leaves_ready(self, root: bytes, now_s: float) -> Effects:
+        waiting = self._waiting_for_leaves.pop(root, None)
+        leaves = self.leaves.get(root)
+        if waiting is None or leaves is None:
+            return []
+        work, target, slot = waiting
+        self.leaves.used(root, now_s)
+        if work == "check":
+            return [CheckSlot(target, slot, leaves)]
+        share = self._shares.get(target.infohash)
+        return [FillSlot(target, slot, leaves, (share.path,) if share else ())]
+
+    def _make_leaves(self, root: bytes) -> Effects:
+        for infohash, metainfo in self._torrents.items():
+            place = self._seeding.get(infohash)
+            if metainfo.pieces_root == root and place is not None:
+                slot = place if place in ("a", "b") else None
+                return [MakeLeaves(root, metainfo.length_bytes, slot, None if slot else place)]
+        return []
+
+    # ------------------------------------------------------------------ updater -> world
+
+    def _update(self, event: update_events.Event, now_s: float) -> Effects:
+        if self.updater is None:
+            return []
+        before = (self.updater.journal.state, self.updater.journal.target)
+        effects: Effects = []
+        for effect in self.updater.handle(event, now_s):
+            effects += self._from_updater(effect, now_s)
+        if before != (self.updater.journal.state, self.updater.journal.target):
+            self._status_due_s = min(
+                self._status_due_s, max(now_s + 0.2, self._status_said_s + STATUS_GAP_S)
+            )
+        return effects
+
+    def _from_updater(self, effect: update_effects.Effect, now_s: float) -> Effects:
+        match effect:
+            case update_effects.FetchTorrent(target=target):
+                return self._fetch_torrent(target, now_s)
+            case update_effects.PrepareSlot(target=target, slot=slot):
+                return self._need_leaves("fill", target, slot, now_s)
+            case update_effects.ReadBack(target=target, slot=slot):
+                self._offer_peers_due_s = float("inf")
+                return self._need_leaves("check", target, slot, now_s)
+            case update_effects.FetchImage(target=target, slot=slot):
+                return self._fetch_image(target, slot, now_s)
+            case update_effects.StopWork(infohash=infohash):
+                return self._stop_work(infohash)
+            case update_effects.Seed(target=target, slot=slot):
+                return self._seed_slot(target, slot, now_s)
+            case _:
+                return [effect]
+
+    def _fetch_torrent(self, target: Target, now_s: float) -> Effects:
+        known = self._torrents.get(target.infohash)
+        if known is not None and known.raw_sha256.hex() == target.torrent_sha256:
+            return self._check_torrent(target, known.raw, now_s)
+        fetch = self.swarm.fetch_blob(
+            "torrent",
+            bytes.fromhex(target.torrent_sha256),
+            target.torrent_bytes,
+            bytes.fromhex(target.infohash),
+            now_s,
+        )
+        return self._from_swarm(fetch, now_s)
+
+    def _fetch_image(self, target: Target, slot: str, now_s: float) -> Effects:
+        if self._nothing_missing == target.infohash:
+            # Every block was on the node already; the read-back that follows is what decides.
+            return self._update(update_events.ImageArrived(target.infohash), now_s)
+        effects: Effects = []
+        if self._seeding.pop(target.infohash, None) is not None:
+            # The image file that was shared here no longer holds the image: fetch it like everyone else.
+            self._shares.pop(target.infohash, None)
+            effects += [StopSeed(target.infohash), KeepShare(target.infohash, target.torrent_sha256, None)]
+        torrent = self._torrents[target.infohash].raw
+        effects.append(StartFetch(target, slot, torrent, self._bitmap.get(target.infohash, b"")))
+        return effects + self._offer_peers(now_s)
+
+    def _stop_work(self, infohash: str) -> Effects:
+        metainfo = self._torrents.get(infohash)
+        self._waiting_for_leaves.clear()
+        self._offer_peers_due_s = float("inf")
+        if metainfo is not None:
+            self.swarm.cancel_blob("leaves", metainfo.pieces_root)
+        target = self._target()
+        if target is not None:
+            self.swarm.cancel_blob("torrent", bytes.fromhex(target.torrent_sha256))
+        return [StopJob(infohash)]
+
+    def _offer_peers(self, now_s: float) -> Effects:
+        target = self._fetching()
+        if target is None:
+            self._offer_peers_due_s = float("inf")
+            return []
+        self._offer_peers_due_s = now_s + OFFER_PEERS_EVERY_S
+        peers = tuple(
+            TransferPeer(peer.node_id, Address(peer.address.host, peer.transfer_port), peer.same_site)
+            for peer in self.swarm.holders(bytes.fromhex(target.infohash))
+            if peer.transfer_port
+        )
+        return [OfferPeers(target.infohash, peers)] if peers else []
+
+    # ------------------------------------------------------------------ seeding
+
+    def _seed_slot(self, target: Target | None, slot: str | None, now_s: float) -> Effects:
+        effects: Effects = []
+        for infohash, place in list(self._seeding.items()):
+            if place in ("a", "b") and (target is None or infohash != target.infohash or place != slot):
+                del self._seeding[infohash]
+                effects.append(StopSeed(infohash))
+        if target is not None and slot is not None:
+            effects += self._seed_from(target, slot)
+        return effects + self._tell_holdings(now_s)
+
+    def _seed_from(self, target: Target, slot: str) -> Effects:
+        metainfo = self._torrents.get(target.infohash)
+        if metainfo is None or self._seeding.get(target.infohash) == slot:
+            return []
+        effects: Effects = []
+        if target.infohash in self._seeding:
+            effects.append(StopSeed(target.infohash))
+        if self._shares.pop(target.infohash, None) is not None:
+            effects.append(KeepShare(target.infohash, target.torrent_sha256, None))
+        self._seeding[target.infohash] = slot
+        effects.append(StartSeed(target.infohash, metainfo.raw, target.length_bytes, slot, None))
+        return effects
+
+    def _seed_share(self, share: Share) -> Effects:
+        metainfo = self._torrents.get(share.infohash)
+        if metainfo is None:
+            return []
+        self._seeding[share.infohash] = share.path
+        return [StartSeed(share.infohash, metainfo.raw, metainfo.length_bytes, None, share.path)]
+
+    def _tell_holdings(self, now_s: float) -> Effects:
+        """Peers may ask for any torrent file this node has, and for the image where it fetches or seeds."""
+        holdings = {bytes.fromhex(infohash) for infohash in self._seeding}
+        target = self._target()
+        if target is not None and target.infohash in self._torrents:
+            holdings.add(bytes.fromhex(target.infohash))
+        return self._from_swarm(self.swarm.set_holdings(sorted(holdings), now_s), now_s)
+
+    # ------------------------------------------------------------------ status
+
+    def _say_status(self, now_s: float) -> Effects:
+        self._status_due_s = now_s + STATUS_EVERY_S * self._rng.uniform(0.85, 1.15)
+        self._status_said_s = now_s
+        wall_s = now_s + self.wall_offset_s
+        known = self.store.get("status", self.node_id)
+        last = known.records[0].sequence if known is not None else 0
+        sequence = max(last + 1, int(wall_s * 1000))
+        body = self._status(wall_s, now_s).encode()
+        unsigned = Record("status", self.node_id, sequence, body)
+        record = Record("status", self.node_id, sequence, body, (self._sign(unsigned.signed_bytes),))
+        return self._from_swarm(self.swarm.publish(record, now_s), now_s)
+
+    def _status(self, wall_s: float, now_s: float) -> NodeStatus:
+        release, version, infohash, state, why = 0, "", b"", "relay", "has no slots: relays and seeds"
+        quarantined: tuple[QuarantinedRelease, ...] = ()
+        if self.updater is not None:
+            journal = self.updater.journal
+            state, why = str(journal.state), journal.why
+            content = journal.slots.get(self.updater.active_slot or "")
+            if content is not None:
+                release, version = content.target.release, content.target.version
+                infohash = bytes.fromhex(content.target.infohash)[:PREFIX_BYTES]
+            quarantined = tuple(
+                QuarantinedRelease(q.release, bytes.fromhex(q.infohash)[:PREFIX_BYTES])
+                for q in journal.quarantined[-8:]
+            )
+        return NodeStatus(
+            at_s=int(wall_s),
+            name=self.settings.name,
+            site=self.settings.site,
+            release=release,
+            version=version,
+            infohash8=infohash,
+            state=state,
+            why=why[:160],
+            quarantined=quarantined,
+            uptime_s=int(now_s - self._started_s),
+            software=self.settings.software,
+        )
+
+    # ------------------------------------------------------------------ small things
+
+    def _target(self) -> Target | None:
+        return self.updater.journal.target if self.updater is not None else None
+
+    def _fetching(self) -> Target | None:
+        if self.updater is None or self.updater.journal.state is not State.FETCHING:
+            return None
+        return self.updater.journal.target
+
+    def _shelve_torrent(self, raw: bytes) -> Metainfo | None:
+        try:
+            metainfo = parse(raw)
+        except Bep35Error:
+            return None  # a torn file on disk: as if it were not there, it is fetched again
+        self._torrents[metainfo.infohash.hex()] = metainfo
+        return metainfo
+
+
+def target_of(release: Release) -> Target:
+    """The updater's view of a manifest's release."""
+    return Target(
+        resource=release.resource,
+        release=release.release,
+        version=release.version,
+        compatible=release.compatible,
+        length_bytes=release.length_bytes,
+        infohash=release.infohash.hex(),
+        torrent_sha256=release.torrent_sha256.hex(),
+        torrent_bytes=release.torrent_bytes,
+        signer=release.signer.hex(),
+    )
+
+
+def release_of(target: Target) -> Release:
+    """The manifest's release again: `release_of(target_of(r)) == r`."""
+    return Release(
+        resource=target.resource,
+        compatible=target.compatible,
+        release=target.release,
+        version=target.version,
+        length_bytes=target.length_bytes,
+        infohash=bytes.fromhex(target.infohash),
+        torrent_sha256=bytes.fromhex(target.torrent_sha256),
+        torrent_bytes=target.torrent_bytes,
+        signer=bytes.fromhex(target.signer),
+    )
+
