@@ -1,8 +1,8 @@
 """A record: the one kind of news. Any signed fact that is gossiped (design D1).
 
 On the wire: msgpack ``[1, kind, key, sequence, body, [[public_key, signature], ...]]``, at most 4 KiB.
-What is signed: ``b"fruit-record-1\\0"`` followed by msgpack ``[kind, key, sequence, body]``; the kind inside the signed
-bytes keeps a signature made for one kind from counting for another.
+What is signed: ``b"fruit-record-1\\0"`` followed by msgpack ``[kind, key, sequence, body]``; the kind
+inside the signed bytes keeps a signature made for one kind from counting for another.
 """
 
 from __future__ import annotations

@@ -207,7 +207,7 @@ class RecordStore:
         ]
 
     def forget(self, kind: str, key: bytes) -> bool:
-        """Drop what is held for (kind, key); False if nothing was. It comes back if a peer offers it again."""
+        """Drop what is held for (kind, key); False if nothing was. A peer may offer it again."""
         held = self._entries.get(kind, {})
         if key not in held:
             return False
@@ -255,7 +255,7 @@ class RecordStore:
         return len(held) >= self._limits[kind].keys_max and (sequence, key) < self._lowest(kind)
 
     def _lowest(self, kind: str) -> tuple[int, bytes]:
-        """The (sequence, key) that would go first; remembered until the kind changes, since a summary asks often."""
+        """The (sequence, key) that would go first; remembered, since a summary asks often."""
         if kind not in self._lowest_held:
             self._lowest_held[kind] = min((e.sequence, key) for key, e in self._entries[kind].items())
         return self._lowest_held[kind]

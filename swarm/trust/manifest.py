@@ -1,7 +1,7 @@
 """What a channel's current releases are: the body of a `manifest` record (design D3).
 
-Body: msgpack ``[swarm, channel, issued_at_s, releases]``, decoded strictly, so that a field this version does not know is refused
-rather than half understood.
+Body: msgpack ``[swarm, channel, issued_at_s, releases]``, decoded strictly, so that a field this version
+does not know is refused rather than half understood.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Release:
 
 @frozen
 class Manifest:
-    """A channel's current releases. Its order among manifests is the sequence of the record that carries it."""
+    """A channel's current releases. Its order is the sequence of the record that carries it."""
 
     swarm: str
     channel: str
@@ -82,7 +82,8 @@ class Manifest:
                 releases = tuple(_release(row) for row in rows)
             case _:
                 raise RefusedError(f"manifest is not [swarm, channel, time, 1 to {RELEASES_MAX} releases]")
-        manifest = cls(_name(swarm, "swarm"), _name(channel, "channel"), _count(issued_at_s, "time"), releases)
+        at_s = _count(issued_at_s, "time")
+        manifest = cls(_name(swarm, "swarm"), _name(channel, "channel"), at_s, releases)
         if manifest.encode() != body:
             raise RefusedError("manifest is not in its one canonical encoding")
         return manifest
