@@ -1,0 +1,112 @@
+"""Serves the API on a Unix socket, beside the node's other tasks."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import stat
+from pathlib import Path
+
+import hypercorn.config
+import trio
+from hypercorn.trio import serve
+
+from fruitd.api.app import node_app
+from fruitd.api.port import NodeView
+from fruitd.errors import UsageError
+
+BACKLOG = 16
+"""Commands waiting to be taken; more than one operator's terminals."""
+GRACE_S = 0.5
+"""How long a stopping node waits for answers under way; a watch never ends by itself."""
+
+
+async def serve_api(
+    view: NodeView,
+    socket_path: Path,
+    mode: int,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Answer on `socket_path` until cancelled; started once it listens; removes the socket at the end.
+
+    Args:
+        view: the node.
+        socket_path: made, with its folder; a socket nobody listens on any more is replaced.
+        mode: permissions of the socket, set before it listens. Whoever may write to it may command the node.
+
+    Raises:
+        UsageError: another process listens there, something that is no socket is there, or it cannot be made.
+    """
+    listener = listen(socket_path, mode)
+    inode = socket_path.lstat().st_ino
+    config = hypercorn.config.Config()
+    config.bind = [f"fd://{listener.detach()}"]
+    config.accesslog = None
+    config.errorlog = None
+    config.include_server_header = False
+    config.graceful_timeout = GRACE_S
+    config.backlog = BACKLOG
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(_serve, view, config)
+            task_status.started()
+    finally:
+        _remove_own(socket_path, inode)
+
+
+async def _serve(
+    view: NodeView,
+    config: hypercorn.config.Config,
+    *,
+    task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    await serve(node_app(view), config, task_status=task_status)  # type: ignore[arg-type]
+
+
+def listen(path: Path, mode: int) -> socket.socket:
+    """A socket bound to `path` that only those whom `mode` names can reach; see `serve_api` for errors."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale(path)
+        bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            bound.bind(os.fspath(path))
+            path.chmod(mode)
+        except OSError:
+            bound.close()
+            raise
+    except OSError as error:
+        words = error.strerror or str(error)
+        raise UsageError(f"[api] socket {path} cannot be made: {words}") from error
+    return bound
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove a socket whose owner is gone; a live one, or anything else, is left alone and refused."""
+    try:
+        kind = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(kind):
+        raise UsageError(
+            f"[api] socket {path} is there and is no socket; move it away or choose another path"
+        )
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        failed = probe.connect_ex(os.fspath(path))
+    if failed == errno.ECONNREFUSED:
+        path.unlink()
+    elif failed in (0, errno.EAGAIN):
+        raise UsageError(f"[api] socket {path} is in use; is another fruitd running?")
+    else:
+        raise OSError(failed, os.strerror(failed))
+
+
+def _remove_own(path: Path, inode: int) -> None:
+    """Remove the socket at the end, unless somebody else's stands there by now."""
+    with contextlib.suppress(FileNotFoundError):
+        if path.lstat().st_ino == inode:
+            path.unlink()

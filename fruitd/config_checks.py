@@ -1,0 +1,185 @@
+"""What a configuration value may be: one small function for each kind of value.
+
+Each takes what TOML gave (any type) and returns the value the node uses, or raises `ValueError` whose message
+ends the sentence "KEY ...": what was found, and what is allowed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+Check = Callable[[Any], Any]
+
+LIST_MAX = 256
+"""More contacts than a node can use, and few enough that a mistaken file is noticed."""
+TEXT_CHARS_MAX = 4096
+SHOWN_CHARS_MAX = 60
+
+
+def shown(value: Any) -> str:
+    """The value as it may stand in a message: one line, never longer than a person wants to read."""
+    text = repr(value)
+    return text if len(text) <= SHOWN_CHARS_MAX else text[: SHOWN_CHARS_MAX - 3] + "..."
+
+
+def did_you_mean(word: str, allowed: Iterable[str]) -> str:
+    """` (did you mean "x"?)` where one of the allowed words is near, otherwise nothing."""
+    near = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.6)
+    return f' (did you mean "{near[0]}"?)' if near else ""
+
+
+def text(chars_max: int, *, may_be_empty: bool = False) -> Check:
+    """A printable line of text."""
+    least = 0 if may_be_empty else 1
+
+    def check(value: Any) -> str:
+        if isinstance(value, str) and least <= len(value) <= chars_max and value.isprintable():
+            return value
+        raise ValueError(f"is {shown(value)}; allowed: a printable text of {least} to {chars_max} characters")
+
+    return check
+
+
+def one_of(*allowed: str) -> Check:
+    """One of a few words."""
+
+    def check(value: Any) -> str:
+        if isinstance(value, str) and value in allowed:
+            return value
+        hint = did_you_mean(value, allowed) if isinstance(value, str) else ""
+        raise ValueError(f"is {shown(value)}; allowed: {', '.join(allowed)}{hint}")
+
+    return check
+
+
+def whole(least: int, most: int, unit: str = "") -> Check:
+    """A whole number within bounds."""
+    what = f"a whole number from {least} to {most}{' ' + unit if unit else ''}"
+
+    def check(value: Any) -> int:
+        if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
+            return value
+        raise ValueError(f"is {shown(value)}; allowed: {what}")
+
+    return check
+
+
+def seconds(least: float, most: float) -> Check:
+    """A duration; whole or with decimals."""
+
+    def check(value: Any) -> float:
+        if isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most:
+            return float(value)
+        raise ValueError(f"is {shown(value)}; allowed: {least:g} to {most:g} seconds")
+
+    return check
+
+
+def yes_or_no(value: Any) -> bool:
+    """true or false."""
+    if isinstance(value, bool):
+        return value
+    raise ValueError(f"is {shown(value)}; allowed: true or false")
+
+
+def path(value: Any) -> Path:
+    """A path of a file, a folder or a device; whether it exists is found out when it is used."""
+    if isinstance(value, str) and 0 < len(value) <= TEXT_CHARS_MAX and value.isprintable():
+        return Path(value)
+    raise ValueError(f'is {shown(value)}; allowed: a path, such as "/etc/fruitd/root.fruit"')
+
+
+def words(of: Check, *, least: int = 0) -> Check:
+    """A list whose every entry passes `of`; no entry twice where `least` is given as 1 or more."""
+
+    def check(value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list) or not least <= len(value) <= LIST_MAX:
+            raise ValueError(f"is {shown(value)}; allowed: a list of {least} to {LIST_MAX} texts")
+        return tuple(of(entry) for entry in value)
+
+    return check
+
+
+def command(value: Any) -> tuple[str, ...]:
+    """A program and its arguments, run as they are: no shell reads them."""
+    if isinstance(value, list) and len(value) <= LIST_MAX:
+        fits = all(
+            isinstance(word, str) and len(word) <= TEXT_CHARS_MAX and "\0" not in word for word in value
+        )
+        if fits and (not value or value[0]):
+            return tuple(value)
+    hint = "; a command is a list, not one text" if isinstance(value, str) else ""
+    raise ValueError(f'is {shown(value)}; allowed: a list such as ["/usr/bin/check", "--quick"]{hint}')
+
+
+def address(value: Any) -> str:
+    """An IP address of this machine to listen on."""
+    try:
+        return str(ipaddress.ip_address(_text(value)))
+    except ValueError:
+        raise ValueError(f'is {shown(value)}; allowed: an IP address, such as "0.0.0.0" or "::"') from None
+
+
+def interface(value: Any) -> str:
+    """The IPv4 address of the interface to use; empty: the system chooses."""
+    try:
+        return str(ipaddress.IPv4Address(_text(value))) if value != "" else ""
+    except ValueError:
+        raise ValueError(
+            f'is {shown(value)}; allowed: the IPv4 address of an interface, or "" for any'
+        ) from None
+
+
+def multicast_group(value: Any) -> str:
+    """An IPv4 multicast group."""
+    try:
+        group = ipaddress.IPv4Address(_text(value))
+    except ValueError:
+        group = None
+    if group is None or not group.is_multicast:
+        raise ValueError(f'is {shown(value)}; allowed: an IPv4 multicast group, such as "239.192.70.82"')
+    return str(group)
+
+
+def contact(value: Any) -> str:
+    """`host:port`; an IPv6 address stands in brackets."""
+    host, _, port = _text(value).rpartition(":") if isinstance(value, str) else ("", "", "")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    named = 1 <= len(bare) <= 253 and not any(c.isspace() or c in "[]/@" for c in bare) and bare.isprintable()
+    bracketed = bare != host
+    good_port = port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65535
+    if named and good_port and (":" in bare) == bracketed:
+        return f"{host}:{int(port)}"
+    raise ValueError(
+        f'is {shown(value)}; allowed: "host:port", such as "fruit.example.org:47101" or "[fd00::7]:47101"'
+    )
+
+
+def socket_path(value: Any) -> Path:
+    """A path a Unix socket can have."""
+    where = path(value)
+    if len(os.fsencode(where)) > 107:
+        raise ValueError(
+            f"is {shown(value)}; allowed: at most 107 bytes, the kernel's limit for a Unix socket"
+        )
+    return where
+
+
+def file_mode(value: Any) -> int:
+    """Permissions in octal, as a text: "0660"."""
+    if isinstance(value, str) and 3 <= len(value) <= 4 and all(c in "01234567" for c in value):
+        mode = int(value, 8)
+        if mode <= 0o777:
+            return mode
+    raise ValueError(f'is {shown(value)}; allowed: permissions in octal as a text, such as "0660"')
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("is not a text")
+    return value
