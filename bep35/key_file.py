@@ -1,0 +1,79 @@
+"""Reading the key files that `fruit key new` writes.
+
+One JSON object. Public: `{"type": "fruit-public-key", "version": 1, "algorithm": "ed25519", "name": ...,
+"public": 64 hex digits}`. Secret: the type is `fruit-secret-key`, and `"seed"`, 64 hex digits, stands beside
+the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+from nacl.signing import SigningKey
+
+from bep35.errors import KeyFileError
+
+FILE_BYTES_MAX = 4096
+"""A key file needs about 300."""
+_PUBLIC, _SECRET = "fruit-public-key", "fruit-secret-key"
+_FIELDS = {
+    _PUBLIC: {"type", "version", "algorithm", "name", "public"},
+    _SECRET: {"type", "version", "algorithm", "name", "public", "seed"},
+}
+
+
+def read_public(path: Path) -> bytes:
+    """The 32 bytes of the public key in `path`, which may also be a secret key file; `KeyFileError`
+    otherwise."""
+    fields, _ = _read(path)
+    return _key_bytes(fields, "public", path)
+
+
+def read_secret(path: Path) -> SigningKey:
+    """The Ed25519 signing key in `path`.
+
+    Raises:
+        KeyFileError: no secret key file, readable by others than its owner, or its two halves do not belong
+            together.
+    """
+    fields, mode = _read(path)
+    if fields["type"] != _SECRET:
+        raise KeyFileError(f"{path} holds a public key; signing needs the secret key file")
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise KeyFileError(f"{path} can be used by others than its owner; run: chmod 600 {path}")
+    signing_key = SigningKey(_key_bytes(fields, "seed", path))
+    if bytes(signing_key.verify_key) != _key_bytes(fields, "public", path):
+        raise KeyFileError(f"{path} is damaged: its public key does not belong to its seed")
+    return signing_key
+
+
+def _read(path: Path) -> tuple[dict[str, Any], int]:
+    """The checked fields of a key file, and the mode of the very file they were read from."""
+    try:
+        with open(path, "rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            text = file.read(FILE_BYTES_MAX + 1)
+    except OSError as error:
+        raise KeyFileError(f"cannot read key file {path}: {error.strerror}") from error
+    if len(text) > FILE_BYTES_MAX:
+        raise KeyFileError(f"{path} is not a key file: larger than {FILE_BYTES_MAX} bytes")
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise KeyFileError(f"{path} is not a key file: not JSON") from error
+    if not isinstance(fields, dict) or fields.keys() != _FIELDS.get(str(fields.get("type"))):
+        raise KeyFileError(f"{path} is not a key file of a known type with exactly its fields")
+    if fields["version"] != 1 or isinstance(fields["version"], bool) or fields["algorithm"] != "ed25519":
+        raise KeyFileError(f"{path} is not an ed25519 key file of version 1; a newer program may read it")
+    return fields, mode
+
+
+def _key_bytes(fields: dict[str, Any], name: str, path: Path) -> bytes:
+    digits = fields[name]
+    if isinstance(digits, str) and len(digits) == 64 and set(digits) <= set("0123456789abcdef"):
+        return bytes.fromhex(digits)
+    raise KeyFileError(f"{path} is damaged: {name} is not 64 lower-case hex digits")
