@@ -1,0 +1,284 @@
+"""Real daemons on loopback, each under its own boot chooser, each with two slot files: the demo's and the tests' swarm."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+from attrs import define, field, frozen
+
+from fruitd.errors import RefusedError, RetryError
+
+HARDWARE = "demo-board"
+RESOURCE = "org.fruit-testbed.os/rootfs"
+CHANNEL = "stable"
+POLL_S = 0.2
+_API_TIMEOUT_S = 10.0
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that were free a moment ago, for UDP and TCP alike."""
+    held, ports = [], []
+    for _ in range(count):
+        tcp, udp = socket.socket(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        tcp.bind(("127.0.0.1", 0))
+        port = tcp.getsockname()[1]
+        udp.bind(("127.0.0.1", port))
+        held += [tcp, udp]
+        ports.append(port)
+    for sock in held:
+        sock.close()
+    return ports
+
+
+@frozen
+class ClusterSettings:
+    """What all nodes of one cluster share."""
+
+    directory: Path
+    root_file: Path
+    slot_bytes: int
+    factory_image: Path | None
+    """What slot a of a new node holds; None: an empty slot a."""
+    health_command: tuple[str, ...] = (sys.executable, "-m", "fruitd.demo.health")
+    upload_bytes_per_s: int = 0
+    beacon: bool = True
+    sustain_s: float = 1.2
+    beacon_port: int = field(factory=lambda: free_ports(1)[0])
+
+
+@define
+class NodeProcess:
+    """One daemon: its folder, its processes, and its API."""
+
+    name: str
+    directory: Path
+    port: int
+    transfer_port: int
+    has_slots: bool
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def socket(self) -> Path:
+        """Where its API listens."""
+        return self.directory / "api.sock"
+
+    @property
+    def log(self) -> Path:
+        """What the daemon and its boot chooser said."""
+        return self.directory / "log"
+
+    def slot(self, name: str) -> Path:
+        """The file that is slot "a" or "b"."""
+        return self.directory / f"slot-{name}"
+
+    def start(self) -> None:
+        """Switch the node on."""
+        daemon = [sys.executable, "-m", "fruitd", "--config", str(self.directory / "fruitd.toml")]
+        if self.has_slots:
+            chooser = [
+                sys.executable, "-m", "fruitd.chooser", "--env", str(self.directory / "boot.env"),
+                "--slot-a", str(self.slot("a")), "--slot-b", str(self.slot("b")), "--",
+            ]  # fmt: skip
+            daemon = chooser + daemon
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                daemon, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+            )
+
+    def kill(self) -> None:
+        """Pull the plug: everything of this node is gone at once, nothing is flushed by it."""
+        self._signal_group(signal.SIGKILL)
+
+    def kill_daemon(self) -> None:
+        """kill -9 of the daemon alone; its boot chooser starts it again, as an init would."""
+        if self.process is None:
+            return
+        for child in _children(self.process.pid) if self.has_slots else [self.process.pid]:
+            os.kill(child, signal.SIGKILL)
+
+    def stop(self) -> None:
+        """Switch the node off in order."""
+        self._signal_group(signal.SIGTERM)
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        if self.process is None:
+            return
+        try:
+            os.killpg(self.process.pid, number)
+            self.process.wait(timeout=10)
+        except ProcessLookupError:
+            self.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(timeout=10)
+        self.process = None
+
+    @property
+    def running(self) -> bool:
+        """True while it is switched on."""
+        return self.process is not None and self.process.poll() is None
+
+    def get(self, path: str) -> dict[str, Any] | None:
+        """Ask the node's API; None while it does not answer (it is booting, or off)."""
+        try:
+            with self._client() as client:
+                answer = client.get(path)
+        except (httpx.TransportError, OSError):
+            return None
+        found: dict[str, Any] = answer.json()
+        return found if answer.status_code == 200 else None
+
+    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Ask the node's API to do something; raises RefusedError with its own words."""
+        try:
+            with self._client() as client:
+                answer = client.post(path, json=body)
+        except (httpx.TransportError, OSError) as error:
+            raise RetryError(f"{self.name} does not answer: {error}") from error
+        found: dict[str, Any] = answer.json()
+        if answer.status_code != 200:
+            raise RefusedError(f"{self.name}: {found.get('error')}")
+        return found
+
+    def _client(self) -> httpx.Client:
+        transport = httpx.HTTPTransport(uds=str(self.socket))
+        return httpx.Client(transport=transport, base_url="http://node", timeout=_API_TIMEOUT_S)
+
+
+class Cluster:
+    """Makes nodes, and waits for what they should do."""
+
+    def __init__(self, settings: ClusterSettings) -> None:
+        self.settings = settings
+        self.nodes: list[NodeProcess] = []
+        self.swarm_key = settings.directory / "swarm.key"
+        self.swarm_key.touch(mode=0o600)
+        self.swarm_key.write_text(secrets.token_hex(32) + "\n")
+
+    def add(
+        self,
+        name: str,
+        *,
+        slots: bool = True,
+        contacts: Sequence[NodeProcess] = (),
+        more: str = "",
+    ) -> NodeProcess:
+        """Flash a card: a new node, off."""
+        directory = self.settings.directory / name
+        directory.mkdir()
+        port, transfer_port = free_ports(2)
+        node = NodeProcess(name, directory, port, transfer_port, slots)
+        if slots:
+            self._make_slots(node)
+        known = [f"127.0.0.1:{contact.port}" for contact in contacts]
+        (directory / "fruitd.toml").write_text(self._config(node, known) + more)
+        self.nodes.append(node)
+        return node
+
+    def _make_slots(self, node: NodeProcess) -> None:
+        for slot in ("a", "b"):
+            with open(node.slot(slot), "wb") as file:
+                file.truncate(self.settings.slot_bytes)
+        if self.settings.factory_image is not None:
+            with open(self.settings.factory_image, "rb") as image, open(node.slot("a"), "r+b") as file:
+                shutil.copyfileobj(image, file, 1024 * 1024)
+
+    def _config(self, node: NodeProcess, contacts: list[str]) -> str:
+        s, d = self.settings, node.directory
+        upload = 0 if node.has_slots else s.upload_bytes_per_s
+        text = f"""[node]
+name = "{node.name}"
+site = "loopback"
+state_dir = "{d / "state"}"
+resource = "{RESOURCE}"
+compatible = ["{HARDWARE}"]
+channel = "{CHANNEL}"
+[trust]
+root = "{s.root_file}"
+[swarm]
+key_file = "{self.swarm_key}"
+bind = "127.0.0.1"
+port = {node.port}
+contacts = {json.dumps(contacts)}
+beacon = {json.dumps(s.beacon)}
+beacon_interface = "127.0.0.1"
+beacon_port = {s.beacon_port}
+[transfer]
+port = {node.transfer_port}
+upload_bytes_per_s = {upload}
+[api]
+socket = "{node.socket}"
+mode = "0600"
+[update]
+retry_min_s = 0.5
+retry_max_s = 5
+"""
+        if node.has_slots:
+            text += f"""[slots]
+a = "{node.slot("a")}"
+b = "{node.slot("b")}"
+[boot]
+env = "{d / "boot.env"}"
+[health]
+command = {json.dumps(list(s.health_command))}
+interval_s = 0.3
+sustain_s = {s.sustain_s}
+samples = 3
+fail_after = 3
+deadline_s = 30
+"""
+        return text
+
+    def wait(
+        self,
+        what: str,
+        nodes: Sequence[NodeProcess],
+        reached: Callable[[dict[str, Any]], bool],
+        *,
+        timeout_s: float,
+        tick: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Wait until `reached(status)` holds for all; raises RetryError naming who is behind, and why."""
+        deadline_s = time.monotonic() + timeout_s
+        behind = {node.name: "has not answered yet" for node in nodes}
+        while behind:
+            for node in nodes:
+                status = node.get("/v1/status") if node.name in behind else None
+                if status is None:
+                    continue
+                if reached(status):
+                    del behind[node.name]
+                else:
+                    behind[node.name] = f"{status['update']['state']}: {status['update']['why']}"
+            tick()
+            if behind and time.monotonic() > deadline_s:
+                words = "; ".join(f"{name} is {why}" for name, why in behind.items())
+                raise RetryError(f"{what}: not within {timeout_s:g} s; {words}")
+            if behind:
+                time.sleep(POLL_S)  # pacing of a poll over processes, no event to wait on
+
+    def close(self) -> None:
+        """Switch everything off."""
+        for node in self.nodes:
+            if node.running:
+                node.stop()
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:
+        return []
+    return [int(word) for word in text.split()]

@@ -1,0 +1,152 @@
+"""Real ext4 images for the demo and the tests, made as an ordinary user from real files of this machine."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+from attrs import frozen
+
+from fruitd.errors import RefusedError
+
+HEALTH_SCRIPT = "usr/lib/fruit/health"
+"""A health check that travels inside the image, as with greenboot: the node runs it during the trial."""
+_FILES_BYTES = 30 * 1024 * 1024
+_IMAGE_BYTES = 64 * 1024 * 1024
+_FACTORY_SHARE = 0.5
+_UUID = "5b1f6f2e-8a0a-4f5d-9b5e-6672756974ab"
+_GOOD = "#!/bin/sh\necho all services answer\n"
+_BAD = "#!/bin/sh\necho the web server does not answer on port 80\nexit 1\n"
+
+
+@frozen
+class DemoImages:
+    """Paths of the images, in the order they are released; `factory` is what a new card comes with."""
+
+    factory: Path
+    good: tuple[Path, Path]
+    bad: Path
+
+
+def make_images(directory: Path, own: Path | None = None) -> DemoImages:
+    """Make the factory image and releases 1 to 3 in `directory`; `own` is the user's image for release 1.
+
+    Release 2 is release 1 with a few files changed; release 3 has a health check that fails.
+    Raises RefusedError where e2fsprogs is missing or `own` is not an ext4 image.
+    """
+    tree = directory / "tree"
+    release = [directory / f"rootfs-{n}.ext4" for n in (1, 2, 3)]
+    factory = directory / "rootfs-factory.ext4"
+    if own is None:
+        copied = _copy_files(tree, int(_FILES_BYTES * _FACTORY_SHARE), skip=0)
+        _describe(tree, "factory", _GOOD)
+        _make_ext4(tree, factory)
+        _copy_files(tree, _FILES_BYTES, skip=copied)
+        _describe(tree, "release 1", _GOOD)
+        _make_ext4(tree, release[0])
+        shutil.rmtree(tree)
+    else:
+        _require_ext4(own)
+        shutil.copyfile(own, factory)
+        shutil.copyfile(own, release[0])
+        _change(release[0], directory, "release 1", _GOOD)
+    shutil.copyfile(release[0], release[1])
+    _change(release[1], directory, "release 2", _GOOD, extra_bytes=1_500_000)
+    shutil.copyfile(release[1], release[2])
+    _change(release[2], directory, "release 3", _BAD)
+    return DemoImages(factory, (release[0], release[1]), release[2])
+
+
+def read_file(image: Path, path: str) -> bytes | None:
+    """A file out of an ext4 image, without mounting it; None where it is not there."""
+    found = _run_debugfs(image, f"cat /{path}", write=False)
+    return found.stdout if found.stdout else None
+
+
+def _real_files() -> Iterator[Path]:
+    """Python's standard library: real files, on every machine this runs on, always in the same order."""
+    root = Path(sysconfig.get_path("stdlib"))
+    for path in sorted(root.rglob("*.py")):
+        if "site-packages" not in path.parts and "test" not in path.parts and not path.is_symlink():
+            yield path
+    yield from sorted(p for p in (root / "lib-dynload").glob("*.so"))
+
+
+def _copy_files(tree: Path, size_bytes: int, *, skip: int) -> int:
+    """Copy about `size_bytes` of real files, from the `skip`-th on; returns the index to go on from."""
+    root = Path(sysconfig.get_path("stdlib"))
+    copied_bytes, index = 0, skip
+    for index, path in enumerate(_real_files()):
+        if index < skip:
+            continue
+        if copied_bytes >= size_bytes:
+            break
+        target = tree / "usr" / "lib" / "python3" / path.relative_to(root)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+        copied_bytes += path.stat().st_size
+    return index
+
+
+def _describe(tree: Path, name: str, health: str) -> None:
+    for relative, text in ((HEALTH_SCRIPT, health), ("etc/fruit-release", f"{name}\n")):
+        path = tree / relative
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def _make_ext4(tree: Path, image: Path) -> None:
+    command = [
+        _tool("mke2fs"), "-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0", "-U", _UUID,
+        "-E", f"hash_seed={_UUID},root_owner=0:0", "-d", str(tree), str(image), str(_IMAGE_BYTES // 4096),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RefusedError(f"mke2fs could not make {image.name}: {done.stderr.strip()[:200]}")
+
+
+def _change(image: Path, directory: Path, name: str, health: str, *, extra_bytes: int = 0) -> None:
+    """Change a few files inside an image, as a small update would."""
+    pieces = {HEALTH_SCRIPT: health.encode(), "etc/fruit-release": f"{name}\n".encode()}
+    if extra_bytes:
+        # Real bytes, not in the image yet, and hard to compress: the tail of the interpreter's library.
+        files = sorted(_real_files(), key=lambda p: p.stat().st_size)
+        pieces["usr/lib/fruit/new-tool"] = _tail_of(files, extra_bytes)
+    for directory_name in ("/usr", "/usr/lib", "/usr/lib/fruit", "/etc"):
+        _run_debugfs(image, f"mkdir {directory_name}", write=True)
+    for relative, data in pieces.items():
+        source = directory / "change.tmp"
+        source.write_bytes(data)
+        _run_debugfs(image, f"rm /{relative}", write=True)
+        _run_debugfs(image, f"write {source} /{relative}", write=True)
+        source.unlink()
+        if read_file(image, relative) != data:
+            raise RefusedError(f"{image.name}: no room for /{relative}; the image needs some free space")
+
+
+def _tail_of(files: list[Path], size_bytes: int) -> bytes:
+    data = b"".join(path.read_bytes() for path in files[-12:])
+    # Shifted by one byte, so that no block of it equals a block of the files it came from.
+    return b"\n" + data[: size_bytes - 1]
+
+
+def _require_ext4(image: Path) -> None:
+    with open(image, "rb") as file:
+        file.seek(1080)
+        if file.read(2) != b"\x53\xef":
+            raise RefusedError(f"{image} is not an ext4 image; the demo has to change a file inside it")
+
+
+def _run_debugfs(image: Path, command: str, *, write: bool) -> subprocess.CompletedProcess[bytes]:
+    arguments = [_tool("debugfs"), *(["-w"] if write else []), "-R", command, str(image)]
+    return subprocess.run(arguments, capture_output=True, check=False)
+
+
+def _tool(name: str) -> str:
+    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
+    if found is None:
+        raise RefusedError(f"{name} is not installed; on Debian and Raspberry Pi OS: apt install e2fsprogs")
+    return found
