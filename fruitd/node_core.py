@@ -10,27 +10,21 @@ it is the calendar time that other nodes see.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from typing import TypeAlias
 
 from attrs import frozen
 
-from bep35.errors import Bep35Error
-from bep35.metainfo import Metainfo, parse
 from fruitd.boot_facts import BootFacts
-from fruitd.leaf_shelf import LeafShelf
+from fruitd.library import Library
 from fruitd.node_effects import (
     CheckSlot,
     FillSlot,
-    KeepShare,
     KeepTorrent,
-    MakeLeaves,
     NodeEffect,
     OfferPeers,
     StartFetch,
-    StartSeed,
     StopJob,
-    StopSeed,
 )
 from fruitd.updater import effects as update_effects
 from fruitd.updater import events as update_events
@@ -40,10 +34,11 @@ from swarm import effects as swarm_effects
 from swarm.address import Address
 from swarm.core import SwarmCore
 from swarm.errors import RefusedError
-from swarm.news.record import Record, Signature
+from swarm.news.record import Record
 from swarm.news.store import RecordStore
-from swarm.status import NodeStatus, QuarantinedRelease
+from swarm.status import NodeStatus, QuarantinedRelease, status_record
 from swarm.transfer.port import BLOCK_BYTES, TransferPeer
+from swarm.trust.keys import SecretKey
 from swarm.trust.manifest import Manifest, Release
 from swarm.trust.trusted_set import TrustedSet
 
@@ -72,14 +67,6 @@ class NodeSettings:
     channel: str
 
 
-@frozen
-class Share:
-    """An image file outside the slots that this node serves because somebody published it here."""
-
-    infohash: str
-    path: str
-
-
 class NodeCore:
     """Joins one SwarmCore and one Updater (None: a node without slots, that relays and seeds only)."""
 
@@ -91,11 +78,8 @@ class NodeCore:
         store: RecordStore,
         trusted: TrustedSet,
         updater: Updater | None,
-        node_id: bytes,
-        sign: Callable[[bytes], Signature],
-        torrents: Iterable[bytes],
-        shares: Sequence[Share],
-        leaves: LeafShelf,
+        identity: SecretKey,
+        library: Library,
         rng: random.Random,
     ) -> None:
         self.settings = settings
@@ -103,15 +87,11 @@ class NodeCore:
         self.store = store
         self.trusted = trusted
         self.updater = updater
-        self.node_id = node_id
-        self.leaves = leaves
+        self.library = library
         self.wall_offset_s = 0.0
         self.disputed: str | None = None
-        self._sign = sign
+        self._identity = identity
         self._rng = rng
-        self._torrents: dict[str, Metainfo] = {}
-        self._shares = {share.infohash: share for share in shares}
-        self._seeding: dict[str, str] = {}
         self._bitmap: dict[str, bytes] = {}
         self._nothing_missing: str | None = None
         self._waiting_for_leaves: dict[bytes, tuple[str, Target, str]] = {}
@@ -120,8 +100,6 @@ class NodeCore:
         self._status_said_s = float("-inf")
         self._offer_peers_due_s = float("inf")
         self._started_s = 0.0
-        for raw in torrents:
-            self._shelve_torrent(raw)
 
     # ------------------------------------------------------------------ the host calls these
 
@@ -129,18 +107,14 @@ class NodeCore:
         """The host is ready; everything durable has been handed in. Called once."""
         self._started_s = now_s
         self._status_due_s = now_s + self._rng.uniform(1.0, 3.0)
-        effects: Effects = []
-        for share in list(self._shares.values()):
-            effects += self._seed_share(share)
+        effects = self.library.serve_shares()
         if self.updater is not None and boot is not None:
             effects += self._update(update_events.Started(boot), now_s)
         effects += self._offer_newest(now_s)
         effects += self._tell_holdings(now_s)
         return effects
 
-    def on_datagram(
-        self, data: bytes, source: Address, now_s: float, *, multicast: bool = False
-    ) -> Effects:
+    def on_datagram(self, data: bytes, source: Address, now_s: float, *, multicast: bool = False) -> Effects:
         """A datagram arrived."""
         return self._from_swarm(self.swarm.on_datagram(data, source, now_s, multicast=multicast), now_s)
 
@@ -175,7 +149,7 @@ class NodeCore:
             effects += self._offer_peers(now_s)
         if self._status_due_s <= now_s:
             effects += self._say_status(now_s)
-            self.leaves.forget_unused(now_s)
+            self.library.leaves.forget_unused(now_s)
         return effects
 
     def update_event(self, event: update_events.Event, now_s: float) -> Effects:
@@ -196,27 +170,19 @@ class NodeCore:
 
     def leaves_made(self, pieces_root: bytes, leaves: bytes, now_s: float) -> None:
         """MakeLeaves is done; peers that ask again will be served."""
-        self.leaves.put(pieces_root, leaves, now_s)
+        self.library.leaves.put(pieces_root, leaves, now_s)
 
-    def publish(
-        self, manifest: Record, torrent: bytes, image_path: str | None, now_s: float
-    ) -> Effects:
+    def publish(self, manifest: Record, torrent: bytes, image_path: str | None, now_s: float) -> Effects:
         """Take a release from a maintainer: verified like any other news, then spread.
 
         The host has already checked that `image_path` holds the torrent's image. Raises RefusedError; nothing changed then.
         """
         release = self.published_release(manifest, torrent)
-        metainfo = self._shelve_torrent(torrent)
-        if metainfo is None:
-            raise RefusedError("the torrent cannot be read")
         sha256 = release.torrent_sha256.hex()
+        self.library.shelve(torrent)
         effects: Effects = [KeepTorrent(sha256, torrent)]
-        infohash = metainfo.infohash.hex()
-        if image_path is not None and infohash not in self._seeding:
-            share = Share(infohash, image_path)
-            self._shares[infohash] = share
-            effects.append(KeepShare(infohash, sha256, image_path))
-            effects += self._seed_share(share)
+        if image_path is not None:
+            effects += self.library.share(release.infohash.hex(), sha256, image_path)
         effects += self._tell_holdings(now_s)
         effects += self._from_swarm(self.swarm.publish(manifest, now_s), now_s)
         return effects
@@ -225,9 +191,9 @@ class NodeCore:
         """The release of `manifest` that `torrent` is for; raises RefusedError where the two do not belong together."""
         body = self.trusted.check_manifest(manifest)
         known = self.store.get(manifest.kind, manifest.key)
-        if known is not None and known.records[0].sequence > manifest.sequence:
+        if known is not None and known.sequence > manifest.sequence:
             raise RefusedError(
-                f"channel {body.channel} is already at manifest {known.records[0].sequence}, "
+                f"channel {body.channel} is already at manifest {known.sequence}, "
                 f"this one is {manifest.sequence}: build it again with a higher sequence"
             )
         reasons = []
@@ -242,26 +208,12 @@ class NodeCore:
 
     # ------------------------------------------------------------------ what the node knows
 
-    def torrent(self, infohash: str) -> Metainfo | None:
-        """The torrent file++ of an image, if this node has it."""
-        return self._torrents.get(infohash)
-
-    def blob(self, kind: str, blob_id: bytes) -> bytes | None:
-        """What peers may fetch by hash: the callback given to SwarmCore."""
-        if kind == "leaves":
-            return self.leaves.get(blob_id)
-        if kind == "torrent":
-            for metainfo in self._torrents.values():
-                if metainfo.raw_sha256 == blob_id:
-                    return metainfo.raw
-        return None
-
     def manifest(self) -> tuple[Record, Manifest] | None:
         """The newest undisputed manifest of this node's channel."""
         entry = self.store.get("manifest", self.settings.channel.encode())
-        if entry is None or entry.disputed:
+        record = entry.record if entry is not None else None
+        if record is None:
             return None
-        record = entry.records[0]
         return record, Manifest.decode(record.body)
 
     # ------------------------------------------------------------------ swarm -> updater
@@ -281,7 +233,7 @@ class NodeCore:
                 case swarm_effects.BlobUnavailable(kind=kind, blob_id=blob_id, why=why):
                     effects += self._blob_unavailable(kind, blob_id, why, now_s)
                 case swarm_effects.BlobWanted(kind="leaves", blob_id=blob_id):
-                    effects += self._make_leaves(blob_id)
+                    effects += self.library.make_leaves(blob_id)
                 case swarm_effects.BlobWanted():
                     pass
                 case swarm_effects.PeersChanged():
@@ -329,7 +281,7 @@ class NodeCore:
 
     def _blob_fetched(self, kind: str, blob_id: bytes, data: bytes, now_s: float) -> Effects:
         if kind == "leaves":
-            self.leaves.put(blob_id, data, now_s)
+            self.library.leaves.put(blob_id, data, now_s)
             return self._leaves_ready(blob_id, now_s)
         target = self._target()
         if target is None or bytes.fromhex(target.torrent_sha256) != blob_id:
@@ -342,7 +294,7 @@ class NodeCore:
         except RefusedError as error:
             refused: Effects = [swarm_effects.Refused("torrent", str(error), "peers")]
             return refused + self._update(update_events.TorrentRefused(target.infohash, str(error)), now_s)
-        self._shelve_torrent(raw)
+        self.library.shelve(raw)
         effects: Effects = [KeepTorrent(target.torrent_sha256, raw)]
         effects += self._tell_holdings(now_s)
         return effects + self._update(update_events.TorrentReady(target.infohash), now_s)
@@ -358,12 +310,12 @@ class NodeCore:
 
     def _need_leaves(self, work: str, target: Target, slot: str, now_s: float) -> Effects:
         """Go on with `work` ("fill" or "check") once the leaves of the target are here."""
-        metainfo = self._torrents.get(target.infohash)
+        metainfo = self.library.torrent(target.infohash)
         if metainfo is None:
             return self.step_failed(target.infohash, "its torrent file is not here any more", now_s)
         root = metainfo.pieces_root
         self._waiting_for_leaves = {root: (work, target, slot)}
-        if self.leaves.get(root) is not None:
+        if self.library.leaves.get(root) is not None:
             return self._leaves_ready(root, now_s)
         blocks = -(-target.length_bytes // BLOCK_BYTES)
         fetch = self.swarm.fetch_blob("leaves", root, 32 * blocks, metainfo.infohash, now_s)
@@ -371,23 +323,15 @@ class NodeCore:
 
     def _leaves_ready(self, root: bytes, now_s: float) -> Effects:
         waiting = self._waiting_for_leaves.pop(root, None)
-        leaves = self.leaves.get(root)
+        leaves = self.library.leaves.get(root)
         if waiting is None or leaves is None:
             return []
         work, target, slot = waiting
-        self.leaves.used(root, now_s)
+        self.library.leaves.used(root, now_s)
         if work == "check":
             return [CheckSlot(target, slot, leaves)]
-        share = self._shares.get(target.infohash)
-        return [FillSlot(target, slot, leaves, (share.path,) if share else ())]
-
-    def _make_leaves(self, root: bytes) -> Effects:
-        for infohash, metainfo in self._torrents.items():
-            place = self._seeding.get(infohash)
-            if metainfo.pieces_root == root and place is not None:
-                slot = place if place in ("a", "b") else None
-                return [MakeLeaves(root, metainfo.length_bytes, slot, None if slot else place)]
-        return []
+        shared = self.library.share_path(target.infohash)
+        return [FillSlot(target, slot, leaves, (shared,) if shared else ())]
 
     # ------------------------------------------------------------------ updater -> world
 
@@ -399,9 +343,7 @@ class NodeCore:
         for effect in self.updater.handle(event, now_s):
             effects += self._from_updater(effect, now_s)
         if before != (self.updater.journal.state, self.updater.journal.target):
-            self._status_due_s = min(
-                self._status_due_s, max(now_s + 0.2, self._status_said_s + STATUS_GAP_S)
-            )
+            self._status_due_s = min(self._status_due_s, max(now_s + 0.2, self._status_said_s + STATUS_GAP_S))
         return effects
 
     def _from_updater(self, effect: update_effects.Effect, now_s: float) -> Effects:
@@ -418,13 +360,13 @@ class NodeCore:
             case update_effects.StopWork(infohash=infohash):
                 return self._stop_work(infohash)
             case update_effects.Seed(target=target, slot=slot):
-                return self._seed_slot(target, slot, now_s)
+                return self.library.serve_slot(target, slot) + self._tell_holdings(now_s)
             case _:
                 return [effect]
 
     def _fetch_torrent(self, target: Target, now_s: float) -> Effects:
-        known = self._torrents.get(target.infohash)
-        if known is not None and known.raw_sha256.hex() == target.torrent_sha256:
+        known = self.library.torrent_with(target.infohash, target.torrent_sha256)
+        if known is not None:
             return self._check_torrent(target, known.raw, now_s)
         fetch = self.swarm.fetch_blob(
             "torrent",
@@ -439,17 +381,17 @@ class NodeCore:
         if self._nothing_missing == target.infohash:
             # Every block was on the node already; the read-back that follows is what decides.
             return self._update(update_events.ImageArrived(target.infohash), now_s)
-        effects: Effects = []
-        if self._seeding.pop(target.infohash, None) is not None:
-            # The image file that was shared here no longer holds the image: fetch it like everyone else.
-            self._shares.pop(target.infohash, None)
-            effects += [StopSeed(target.infohash), KeepShare(target.infohash, target.torrent_sha256, None)]
-        torrent = self._torrents[target.infohash].raw
+        metainfo = self.library.torrent(target.infohash)
+        if metainfo is None:
+            return self.step_failed(target.infohash, "its torrent file is not here any more", now_s)
+        # An image file shared here that does not hold the image any more is given up: fetch like everyone else.
+        effects = self.library.unshare(target)
+        torrent = metainfo.raw
         effects.append(StartFetch(target, slot, torrent, self._bitmap.get(target.infohash, b"")))
         return effects + self._offer_peers(now_s)
 
     def _stop_work(self, infohash: str) -> Effects:
-        metainfo = self._torrents.get(infohash)
+        metainfo = self.library.torrent(infohash)
         self._waiting_for_leaves.clear()
         self._offer_peers_due_s = float("inf")
         if metainfo is not None:
@@ -472,45 +414,9 @@ class NodeCore:
         )
         return [OfferPeers(target.infohash, peers)] if peers else []
 
-    # ------------------------------------------------------------------ seeding
-
-    def _seed_slot(self, target: Target | None, slot: str | None, now_s: float) -> Effects:
-        effects: Effects = []
-        for infohash, place in list(self._seeding.items()):
-            if place in ("a", "b") and (target is None or infohash != target.infohash or place != slot):
-                del self._seeding[infohash]
-                effects.append(StopSeed(infohash))
-        if target is not None and slot is not None:
-            effects += self._seed_from(target, slot)
-        return effects + self._tell_holdings(now_s)
-
-    def _seed_from(self, target: Target, slot: str) -> Effects:
-        metainfo = self._torrents.get(target.infohash)
-        if metainfo is None or self._seeding.get(target.infohash) == slot:
-            return []
-        effects: Effects = []
-        if target.infohash in self._seeding:
-            effects.append(StopSeed(target.infohash))
-        if self._shares.pop(target.infohash, None) is not None:
-            effects.append(KeepShare(target.infohash, target.torrent_sha256, None))
-        self._seeding[target.infohash] = slot
-        effects.append(StartSeed(target.infohash, metainfo.raw, target.length_bytes, slot, None))
-        return effects
-
-    def _seed_share(self, share: Share) -> Effects:
-        metainfo = self._torrents.get(share.infohash)
-        if metainfo is None:
-            return []
-        self._seeding[share.infohash] = share.path
-        return [StartSeed(share.infohash, metainfo.raw, metainfo.length_bytes, None, share.path)]
-
     def _tell_holdings(self, now_s: float) -> Effects:
-        """Peers may ask for any torrent file this node has, and for the image where it fetches or seeds."""
-        holdings = {bytes.fromhex(infohash) for infohash in self._seeding}
-        target = self._target()
-        if target is not None and target.infohash in self._torrents:
-            holdings.add(bytes.fromhex(target.infohash))
-        return self._from_swarm(self.swarm.set_holdings(sorted(holdings), now_s), now_s)
+        holdings = self.library.holdings(self._target())
+        return self._from_swarm(self.swarm.set_holdings(holdings, now_s), now_s)
 
     # ------------------------------------------------------------------ status
 
@@ -518,12 +424,9 @@ class NodeCore:
         self._status_due_s = now_s + STATUS_EVERY_S * self._rng.uniform(0.85, 1.15)
         self._status_said_s = now_s
         wall_s = now_s + self.wall_offset_s
-        known = self.store.get("status", self.node_id)
-        last = known.records[0].sequence if known is not None else 0
-        sequence = max(last + 1, int(wall_s * 1000))
-        body = self._status(wall_s, now_s).encode()
-        unsigned = Record("status", self.node_id, sequence, body)
-        record = Record("status", self.node_id, sequence, body, (self._sign(unsigned.signed_bytes),))
+        known = self.store.get("status", self._identity.node_id)
+        after = known.sequence if known is not None else 0
+        record = status_record(self._status(wall_s, now_s), self._identity, wall_s, after)
         return self._from_swarm(self.swarm.publish(record, now_s), now_s)
 
     def _status(self, wall_s: float, now_s: float) -> NodeStatus:
@@ -538,7 +441,7 @@ class NodeCore:
                 infohash = bytes.fromhex(content.target.infohash)[:PREFIX_BYTES]
             quarantined = tuple(
                 QuarantinedRelease(q.release, bytes.fromhex(q.infohash)[:PREFIX_BYTES])
-                for q in journal.quarantined[-8:]
+                for q in journal.quarantined
             )
         return NodeStatus(
             at_s=int(wall_s),
@@ -548,7 +451,7 @@ class NodeCore:
             version=version,
             infohash8=infohash,
             state=state,
-            why=why[:160],
+            why=why,
             quarantined=quarantined,
             uptime_s=int(now_s - self._started_s),
             software=self.settings.software,
@@ -563,14 +466,6 @@ class NodeCore:
         if self.updater is None or self.updater.journal.state is not State.FETCHING:
             return None
         return self.updater.journal.target
-
-    def _shelve_torrent(self, raw: bytes) -> Metainfo | None:
-        try:
-            metainfo = parse(raw)
-        except Bep35Error:
-            return None  # a torn file on disk: as if it were not there, it is fetched again
-        self._torrents[metainfo.infohash.hex()] = metainfo
-        return metainfo
 
 
 def target_of(release: Release) -> Target:
@@ -601,4 +496,3 @@ def release_of(target: Target) -> Release:
         torrent_bytes=target.torrent_bytes,
         signer=bytes.fromhex(target.signer),
     )
-

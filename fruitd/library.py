@@ -1,0 +1,138 @@
+"""What this node can give to others: torrent files++, leaves, and images in slots or in shared files. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+from attrs import frozen
+
+from bep35.errors import Bep35Error
+from bep35.metainfo import Metainfo, parse
+from fruitd.leaf_shelf import LeafShelf
+from fruitd.node_effects import KeepShare, MakeLeaves, NodeEffect, StartSeed, StopSeed
+from fruitd.updater.journal import SLOTS, Target
+
+
+@frozen
+class Share:
+    """An image file outside the slots that this node serves because somebody published it here."""
+
+    infohash: str
+    path: str
+
+
+@frozen
+class _Shelved:
+    metainfo: Metainfo
+    sha256: bytes
+
+
+class Library:
+    """Torrents by infohash (hex), what of their images is served, and from where."""
+
+    def __init__(self, torrents: Iterable[bytes], shares: Sequence[Share]) -> None:
+        self.leaves = LeafShelf()
+        self._torrents: dict[str, _Shelved] = {}
+        self._shares = {share.infohash: share for share in shares}
+        self._served: dict[str, str] = {}
+        """Infohash -> "a", "b" or the path of a shared file."""
+        for raw in torrents:
+            self.shelve(raw)
+
+    def shelve(self, raw: bytes) -> Metainfo | None:
+        """Keep a torrent; None where it cannot be read (a torn file on disk: it will be fetched again)."""
+        try:
+            metainfo = parse(raw)
+        except Bep35Error:
+            return None
+        self._torrents[metainfo.infohash.hex()] = _Shelved(metainfo, hashlib.sha256(raw).digest())
+        return metainfo
+
+    def torrent(self, infohash: str) -> Metainfo | None:
+        """The torrent of an image, if it is here."""
+        found = self._torrents.get(infohash)
+        return found.metainfo if found else None
+
+    def torrent_with(self, infohash: str, sha256: str) -> Metainfo | None:
+        """The same, but only the very file that a manifest names."""
+        found = self._torrents.get(infohash)
+        return found.metainfo if found and found.sha256.hex() == sha256 else None
+
+    def blob(self, kind: str, blob_id: bytes) -> bytes | None:
+        """What peers fetch by hash."""
+        if kind == "leaves":
+            return self.leaves.get(blob_id)
+        if kind == "torrent":
+            return next((t.metainfo.raw for t in self._torrents.values() if t.sha256 == blob_id), None)
+        return None
+
+    def share_path(self, infohash: str) -> str | None:
+        """Where a shared image file of this image lies."""
+        share = self._shares.get(infohash)
+        return share.path if share else None
+
+    def holdings(self, target: Target | None) -> list[bytes]:
+        """Infohashes that peers may come for: what is served, and what is being fetched (its torrent at least)."""
+        held = {bytes.fromhex(infohash) for infohash in self._served}
+        if target is not None and target.infohash in self._torrents:
+            held.add(bytes.fromhex(target.infohash))
+        return sorted(held)
+
+    def make_leaves(self, pieces_root: bytes) -> list[NodeEffect]:
+        """Leaves that a peer asked for can be made from an image that is served here."""
+        for infohash, place in self._served.items():
+            found = self._torrents[infohash].metainfo
+            if found.pieces_root == pieces_root:
+                slot = place if place in SLOTS else None
+                return [MakeLeaves(pieces_root, found.length_bytes, slot, None if slot else place)]
+        return []
+
+    # ------------------------------------------------------------------ serving
+
+    def serve_shares(self) -> list[NodeEffect]:
+        """Serve every shared file whose torrent is here: at the start."""
+        return [effect for share in list(self._shares.values()) for effect in self._serve_share(share)]
+
+    def share(self, infohash: str, sha256: str, path: str) -> list[NodeEffect]:
+        """Serve this image file from now on, across restarts, unless the image is served already."""
+        if infohash in self._served:
+            return []
+        share = Share(infohash, path)
+        self._shares[infohash] = share
+        return [KeepShare(infohash, sha256, path), *self._serve_share(share)]
+
+    def unshare(self, target: Target) -> list[NodeEffect]:
+        """The shared file is not to be relied on any more, or not needed."""
+        effects: list[NodeEffect] = []
+        if self._shares.pop(target.infohash, None) is not None:
+            effects.append(KeepShare(target.infohash, target.torrent_sha256, None))
+        if self._served.get(target.infohash, "a") not in SLOTS:
+            del self._served[target.infohash]
+            effects.append(StopSeed(target.infohash))
+        return effects
+
+    def serve_slot(self, target: Target | None, slot: str | None) -> list[NodeEffect]:
+        """Serve this image from this slot, and nothing else from slots."""
+        effects: list[NodeEffect] = []
+        wanted = (target.infohash, slot) if target else None
+        for infohash, place in list(self._served.items()):
+            if place in SLOTS and (infohash, place) != wanted:
+                del self._served[infohash]
+                effects.append(StopSeed(infohash))
+        if target is None or slot is None or self._served.get(target.infohash) == slot:
+            return effects
+        metainfo = self.torrent(target.infohash)
+        if metainfo is None:
+            return effects
+        effects += self.unshare(target)
+        self._served[target.infohash] = slot
+        effects.append(StartSeed(target.infohash, metainfo.raw, target.length_bytes, slot, None))
+        return effects
+
+    def _serve_share(self, share: Share) -> list[NodeEffect]:
+        metainfo = self.torrent(share.infohash)
+        if metainfo is None:
+            return []
+        self._served[share.infohash] = share.path
+        return [StartSeed(share.infohash, metainfo.raw, metainfo.length_bytes, None, share.path)]
