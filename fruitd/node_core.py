@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from typing import TypeAlias
 
 from attrs import frozen
+from swarm.core import SwarmCore
 
 from fruitd.boot_facts import BootFacts
 from fruitd.library import Library
@@ -26,17 +27,18 @@ from fruitd.node_effects import (
     StartFetch,
     StopJob,
 )
+from fruitd.offer import release_of, target_of
+from fruitd.own_status import node_status
 from fruitd.updater import effects as update_effects
 from fruitd.updater import events as update_events
 from fruitd.updater.journal import State, Target
 from fruitd.updater.machine import Updater
 from swarm import effects as swarm_effects
 from swarm.address import Address
-from swarm.core import SwarmCore
 from swarm.errors import RefusedError
 from swarm.news.record import Record
 from swarm.news.store import RecordStore
-from swarm.status import NodeStatus, QuarantinedRelease, status_record
+from swarm.status import NodeStatus, status_record
 from swarm.transfer.port import BLOCK_BYTES, TransferPeer
 from swarm.trust.keys import SecretKey
 from swarm.trust.manifest import Manifest, Release
@@ -49,9 +51,6 @@ STATUS_GAP_S = 2.0
 """Least time between two status records: an update passes several states within seconds."""
 OFFER_PEERS_EVERY_S = 5.0
 """While fetching, connections that broke are dialled again this often."""
-PREFIX_BYTES = 8
-"""Infohash prefix in status records: enough to tell releases apart, not to fetch them."""
-
 Effects: TypeAlias = list[NodeEffect]
 
 
@@ -426,35 +425,21 @@ class NodeCore:
         wall_s = now_s + self.wall_offset_s
         known = self.store.get("status", self._identity.node_id)
         after = known.sequence if known is not None else 0
-        record = status_record(self._status(wall_s, now_s), self._identity, wall_s, after)
+        record = status_record(self._own_status(wall_s, now_s), self._identity, wall_s, after)
         return self._from_swarm(self.swarm.publish(record, now_s), now_s)
 
-    def _status(self, wall_s: float, now_s: float) -> NodeStatus:
-        release, version, infohash, state, why = 0, "", b"", "relay", "has no slots: relays and seeds"
-        quarantined: tuple[QuarantinedRelease, ...] = ()
-        if self.updater is not None:
-            journal = self.updater.journal
-            state, why = str(journal.state), journal.why
-            content = journal.slots.get(self.updater.active_slot or "")
-            if content is not None:
-                release, version = content.target.release, content.target.version
-                infohash = bytes.fromhex(content.target.infohash)[:PREFIX_BYTES]
-            quarantined = tuple(
-                QuarantinedRelease(q.release, bytes.fromhex(q.infohash)[:PREFIX_BYTES])
-                for q in journal.quarantined
-            )
-        return NodeStatus(
-            at_s=int(wall_s),
-            name=self.settings.name,
-            site=self.settings.site,
-            release=release,
-            version=version,
-            infohash8=infohash,
-            state=state,
-            why=why,
-            quarantined=quarantined,
-            uptime_s=int(now_s - self._started_s),
-            software=self.settings.software,
+    def _own_status(self, wall_s: float, now_s: float) -> NodeStatus:
+        settings = self.settings
+        journal = self.updater.journal if self.updater is not None else None
+        active = self.updater.active_slot if self.updater is not None else None
+        return node_status(
+            settings.name,
+            settings.site,
+            settings.software,
+            journal,
+            active,
+            at_s=wall_s,
+            uptime_s=now_s - self._started_s,
         )
 
     # ------------------------------------------------------------------ small things
@@ -466,33 +451,3 @@ class NodeCore:
         if self.updater is None or self.updater.journal.state is not State.FETCHING:
             return None
         return self.updater.journal.target
-
-
-def target_of(release: Release) -> Target:
-    """The updater's view of a manifest's release."""
-    return Target(
-        resource=release.resource,
-        release=release.release,
-        version=release.version,
-        compatible=release.compatible,
-        length_bytes=release.length_bytes,
-        infohash=release.infohash.hex(),
-        torrent_sha256=release.torrent_sha256.hex(),
-        torrent_bytes=release.torrent_bytes,
-        signer=release.signer.hex(),
-    )
-
-
-def release_of(target: Target) -> Release:
-    """The manifest's release again: `release_of(target_of(r)) == r`."""
-    return Release(
-        resource=target.resource,
-        compatible=target.compatible,
-        release=target.release,
-        version=target.version,
-        length_bytes=target.length_bytes,
-        infohash=bytes.fromhex(target.infohash),
-        torrent_sha256=bytes.fromhex(target.torrent_sha256),
-        torrent_bytes=target.torrent_bytes,
-        signer=bytes.fromhex(target.signer),
-    )

@@ -1,0 +1,36 @@
+"""A manifest's release as the updater knows it, and back: the updater speaks hex and knows nothing of manifests."""
+
+from __future__ import annotations
+
+from fruitd.updater.journal import Target
+from swarm.trust.manifest import Release
+
+
+def target_of(release: Release) -> Target:
+    """The updater's view of a manifest's release."""
+    return Target(
+        resource=release.resource,
+        release=release.release,
+        version=release.version,
+        compatible=release.compatible,
+        length_bytes=release.length_bytes,
+        infohash=release.infohash.hex(),
+        torrent_sha256=release.torrent_sha256.hex(),
+        torrent_bytes=release.torrent_bytes,
+        signer=release.signer.hex(),
+    )
+
+
+def release_of(target: Target) -> Release:
+    """The manifest's release again: `release_of(target_of(r)) == r`."""
+    return Release(
+        resource=target.resource,
+        compatible=target.compatible,
+        release=target.release,
+        version=target.version,
+        length_bytes=target.length_bytes,
+        infohash=bytes.fromhex(target.infohash),
+        torrent_sha256=bytes.fromhex(target.torrent_sha256),
+        torrent_bytes=target.torrent_bytes,
+        signer=bytes.fromhex(target.signer),
+    )
