@@ -25,8 +25,8 @@ stack."""
 VALUES_MAX = 65_536
 """In one document. An empty list is two bytes here and over sixty in memory: without a bound 8 MiB would
 become 256."""
-INTEGER_MIN, INTEGER_MAX = -(2**63), 2**63 - 1
-"""What every other implementation can hold."""
+INTEGER_MIN, INTEGER_MAX = -(2**63 - 1), 2**63 - 1
+"""What others read as the same number: libtorrent 2.1.1 reads -2**63 as 0."""
 
 _STRING_HEAD = re.compile(rb"(0|[1-9][0-9]{0,9}):")
 _INTEGER = re.compile(rb"i(0|-?[1-9][0-9]{0,18})e")

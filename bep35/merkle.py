@@ -80,8 +80,7 @@ def leaf_hashes_of(
 
 
 def root_of(leaves: bytes) -> bytes:
-    """The root over these leaves, padded with zero leaves to a power of two; 65,536 leaves take well below
-    0.1 s.
+    """The root over these leaves, padded with zero leaves to a power of two.
 
     Raises:
         ImageError: no leaves, or not a whole number of them.
