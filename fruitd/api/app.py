@@ -21,6 +21,7 @@ from starlette.routing import Route
 
 from fruitd.api.port import Json, NodeView
 from fruitd.errors import FruitError, RefusedError, RetryError, UsageError
+from fruitd.logs import get_logger
 
 BODY_BYTES_MAX = 16 * 1024 * 1024
 """A torrent file++ of 8 MiB and a manifest, as base64 in JSON. Larger: a request could eat the memory."""
@@ -56,6 +57,7 @@ def node_app(view: NodeView) -> Starlette:
     handlers: dict[Any, Callable[[Request, Any], Awaitable[Response]]] = {
         FruitError: _refusal,
         HTTPException: _http_refusal,
+        Exception: _bug,
     }
     return Starlette(routes=routes, exception_handlers=handlers)
 
@@ -136,11 +138,17 @@ async def _refusal(_request: Request, error: FruitError) -> Response:
 
 
 async def _http_refusal(request: Request, error: HTTPException) -> Response:
-    if error.status_code in (404, 405):
-        words = f"the API has no {request.method} {request.url.path[:80]}"
-    else:
-        words = error.detail
+    unknown = error.status_code in (404, 405)
+    words = f"the API has no {request.method} {request.url.path[:80]}" if unknown else error.detail
     return _answer({"error": _one_line(words)}, error.status_code)
+
+
+async def _bug(request: Request, error: Exception) -> Response:
+    """A fault of ours: the operator hears of it, the log has where it is, the node goes on."""
+    get_logger(room="api").error(
+        "a request failed in a way it should not", path=request.url.path, exc_info=error
+    )
+    return _answer({"error": f"the node has a bug ({type(error).__name__}); its log says where"}, 500)
 
 
 def _one_line(words: str) -> str:

@@ -1,0 +1,54 @@
+"""Sizes, rates and times as people read them."""
+
+from __future__ import annotations
+
+import math
+import time
+
+
+def size(amount_bytes: float) -> str:
+    """`12.3 MiB`; whole bytes below 1 KiB."""
+    if amount_bytes < 1024:
+        return f"{int(amount_bytes)} B"
+    amount = float(amount_bytes)
+    for unit in ("KiB", "MiB", "GiB"):
+        amount /= 1024
+        if amount < 999.95:
+            return f"{amount:.1f} {unit}"
+    return f"{amount / 1024:.1f} TiB"
+
+
+def rate(bytes_per_s: float) -> str:
+    """`12.3 MiB/s`."""
+    return f"{size(bytes_per_s)}/s"
+
+
+def duration(seconds: float) -> str:
+    """The two largest units: `3 h 12 min`; below ten seconds with one decimal."""
+    if not math.isfinite(seconds) or seconds < 0:
+        return "?"
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for unit_s, name, small_s, small in (
+        (86400, "d", 3600, "h"),
+        (3600, "h", 60, "min"),
+        (60, "min", 1, "s"),
+    ):
+        if whole >= unit_s:
+            rest = whole % unit_s // small_s
+            return f"{whole // unit_s} {name} {rest} {small}" if rest else f"{whole // unit_s} {name}"
+    return f"{whole} s"
+
+
+def moment(at_s: float) -> str:
+    """Unix time as local date and time, to the second."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at_s))
+    except (OverflowError, OSError, ValueError):
+        return "?"
+
+
+def line(words: object) -> str:
+    """Words that came from elsewhere, safe for a terminal: one line, nothing unprintable."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(str(words).split()))

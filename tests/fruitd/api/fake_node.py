@@ -1,0 +1,220 @@
+"""A model of a node behind the API: it holds, resumes, rolls back, installs and publishes as a node does, in memory."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from fruitd.api.changes import Changes
+from fruitd.errors import RefusedError, UsageError
+
+IMAGE_BYTES = 560 * 1024 * 1024
+NOW_S = 1_800_000_000.0
+
+
+class FakeNode:
+    """Starts with release 1 committed in slot a, and nothing known of b."""
+
+    def __init__(self, name: str = "fruit-03", *, in_b: int | None = None) -> None:
+        self.name = name
+        self.node_id = hashlib.sha256(name.encode()).hexdigest()[:40]
+        self.changes = Changes()
+        self.now_s = NOW_S
+        self.held: str | None = None
+        self.active = "a"
+        self.slots: dict[str, int | None] = {"a": 1, "b": in_b}
+        self.fetching: int | None = None
+        self.have = 0
+        self.reused = 0
+        self.events: list[dict[str, Any]] = []
+        self.quarantined: list[dict[str, Any]] = []
+        self.published: list[tuple[bytes, bytes, str]] = []
+        self.peers: list[tuple[str, str]] = [("fruit-04", "berlin-2"), ("fruit-11", "lisbon")]
+        self.refusals: list[dict[str, Any]] = []
+        self.breaks = False
+
+    def offer(self, release: int, *, reused: int) -> None:
+        """A release is there; some of it is on the disk already."""
+        self.fetching, self.reused, self.have = release, reused, reused
+        self._note("fetching", "two peers hold it, one of them at this site", release)
+
+    def receive(self, amount: int) -> None:
+        """Bytes come from peers; the last of them completes the install."""
+        self.have = min(IMAGE_BYTES, self.have + amount)
+        self.now_s += 1
+        if self.have == IMAGE_BYTES:
+            self.active = "b" if self.active == "a" else "a"
+            self.slots[self.active], self.fetching = self.fetching, None
+            self._note("committed", "healthy for 300 s", self.slots[self.active])
+        self.changes.bump()
+
+    async def status(self) -> dict[str, Any]:
+        if self.breaks:
+            raise ZeroDivisionError("a fault of ours")
+        return {
+            "schema": 1,
+            "node": {
+                "id": self.node_id,
+                "name": self.name,
+                "site": "berlin-2",
+                "software": "fruitd 0.1.0",
+                "uptime_s": 11_523.0,
+            },
+            "trust": {"swarm": "fruit", "root_version": 1, "channel": "stable", "manifest_sequence": 17},
+            "slots": {"active": self.active, "a": self._slot("a"), "b": self._slot("b")},
+            "update": self._update(),
+            "last_update": None if self.fetching or self.slots["b"] is None else self._last_update(),
+            "seeding": [
+                {
+                    "infohash": "ab" * 32,
+                    "release": 1,
+                    "path": "/dev/mmcblk0p2",
+                    "sent_bytes": 10**8,
+                    "peers": 2,
+                }
+            ],
+            "peers": {"known": 19, "heard": 18, "same_site": 6},
+            "traffic": {"sent_bytes": 1_300_000, "received_bytes": 45_000_000},
+            "quarantined": self.quarantined,
+            "refusals": self.refusals,
+            "time": {"now_s": self.now_s, "floor_s": NOW_S - 1000, "clock_ok": True},
+        }
+
+    async def nodes(self) -> dict[str, Any]:
+        rows = [self._row(self.name, "berlin-2", self.slots[self.active], self_=True)]
+        rows += [self._row(name, site, 2, self_=False) for name, site in self.peers]
+        return {"schema": 1, "nodes": rows}
+
+    async def history(self, limit: int) -> dict[str, Any]:
+        return {"schema": 1, "events": self.events[-limit:]}
+
+    async def doctor(self) -> dict[str, Any]:
+        alone = not self.peers
+        checks = [
+            {"name": "slots", "ok": True, "found": "a and b are there, 1.0 GiB each", "do": ""},
+            {
+                "name": "peers",
+                "ok": not alone,
+                "found": "no peer was heard in 10 minutes" if alone else "18 heard, 6 at this site",
+                "do": "check the cable, [swarm] contacts, and that UDP 47101 is open" if alone else "",
+            },
+        ]
+        return {"schema": 1, "ok": not alone, "checks": checks, "refusals": self.refusals}
+
+    async def hold(self, why: str) -> None:
+        self.held = why
+        self._note("held", why, None)
+        self.changes.bump()
+
+    async def resume(self) -> None:
+        self.held = None
+        self.changes.bump()
+
+    async def rollback(self, why: str) -> None:
+        other = "b" if self.active == "a" else "a"
+        if self.slots[other] is None:
+            raise RefusedError(f"slot {other} holds nothing that ever ran well; nothing to go back to")
+        release = self.slots[self.active]
+        self.quarantined.append(
+            {
+                "release": release,
+                "version": f"2026.{release}",
+                "infohash": "cd" * 32,
+                "why": why,
+                "at_s": self.now_s,
+            }
+        )
+        self.active = other
+        self._note("rolled back", why, release)
+        self.changes.bump()
+
+    async def publish(self, manifest: bytes, torrent: bytes, image: str) -> dict[str, Any]:
+        if not torrent.startswith(b"d"):
+            raise UsageError("the torrent is not bencoding")
+        self.published.append((manifest, torrent, image))
+        return {"release": 2, "version": "2026.2", "infohash": hashlib.sha256(torrent).hexdigest()}
+
+    async def wait_change(self, seen: int) -> int:
+        return await self.changes.wait(seen)
+
+    def _note(self, what: str, why: str, release: int | None) -> None:
+        version = f"2026.{release}" if release else None
+        self.events.append(
+            {"at_s": self.now_s, "what": what, "why": why, "release": release, "version": version}
+        )
+
+    def _slot(self, slot: str) -> dict[str, Any]:
+        release = self.slots[slot]
+        known = release is not None
+        return {
+            "path": f"/dev/mmcblk0p{2 if slot == 'a' else 3}",
+            "release": release,
+            "version": f"2026.{release}" if known else None,
+            "infohash": f"{release:02x}" * 32 if release is not None else None,
+            "content": "committed" if known else "unknown",
+        }
+
+    def _update(self) -> dict[str, Any]:
+        fetched = self.have - self.reused
+        doing: dict[str, Any] = {
+            "state": "fetching" if self.fetching else "idle",
+            "why": "two peers hold it, one of them at this site"
+            if self.fetching
+            else "release 1 is the newest",
+            "since_s": NOW_S - 12,
+            "release": self.fetching,
+            "version": f"2026.{self.fetching}" if self.fetching else None,
+            "attempts": 0,
+            "held": self.held,
+            "retry_at_s": None,
+            "progress": None,
+            "sources": [],
+        }
+        if self.fetching:
+            doing["progress"] = {
+                "image_bytes": IMAGE_BYTES,
+                "reused_bytes": self.reused,
+                "have_bytes": self.have,
+                "fetched_bytes": fetched,
+                "wasted_bytes": 0,
+                "rate_bytes_per_s": 12_900_000.0,
+                "eta_s": (IMAGE_BYTES - self.have) / 12_900_000.0,
+                "step_done": self.have / IMAGE_BYTES,
+            }
+            doing["sources"] = [
+                {
+                    "node": hashlib.sha256(name.encode()).hexdigest()[:40],
+                    "name": name,
+                    "same_site": site == "berlin-2",
+                    "bytes": fetched * (3 if site == "berlin-2" else 1) // 4,
+                    "rate_bytes_per_s": 9_000_000.0 if site == "berlin-2" else 3_900_000.0,
+                }
+                for name, site in self.peers
+            ]
+        return doing
+
+    def _last_update(self) -> dict[str, Any]:
+        return {
+            "release": self.slots["b"],
+            "version": f"2026.{self.slots['b']}",
+            "reused_bytes": IMAGE_BYTES - 60_000_000,
+            "fetched_bytes": 60_000_000,
+            "written_bytes": IMAGE_BYTES + 4096,
+            "image_bytes": IMAGE_BYTES,
+            "sources": [{"node": "00" * 20, "name": "fruit-04", "same_site": True, "bytes": 45_000_000}],
+            "took_s": 61.0,
+        }
+
+    def _row(self, name: str, site: str, release: int | None, *, self_: bool) -> dict[str, Any]:
+        return {
+            "id": hashlib.sha256(name.encode()).hexdigest()[:40],
+            "name": name,
+            "site": site,
+            "release": release,
+            "version": f"2026.{release}" if release is not None else None,
+            "state": "idle" if not self.fetching or not self_ else "fetching",
+            "why": "up to date" if not self_ else "fetching blocks from two peers",
+            "heard_s_ago": 0.0 if self_ else 7.5,
+            "quarantined": [],
+            "self": self_,
+        }
