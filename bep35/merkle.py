@@ -41,8 +41,7 @@ def leaf_count(length_bytes: int) -> int:
 def leaf_hashes(data: bytes | bytearray | memoryview) -> bytes:
     """The leaves of an image, or of a run of whole blocks of it, that is already in memory.
 
-    `hashlib` releases the interpreter lock for every block, so ranges of one image can be hashed by several
-    threads.
+    `hashlib` releases the interpreter lock for every block, so other threads go on meanwhile.
     """
     view = memoryview(data).cast("B")
     return b"".join([sha256(view[at : at + BLOCK_BYTES]).digest() for at in range(0, len(view), BLOCK_BYTES)])
