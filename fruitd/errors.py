@@ -4,7 +4,8 @@ FruitError
  ├── UsageError     the request or the configuration is wrong: fix it and ask again (exit code 2 from a command line)
  ├── RefusedError   asked for something the node will not do; the message says why (exit code 1)
  ├── RetryError     the world is in the way (disk full, slot busy, nobody there): the node tries again by itself
- └── SlotError      a slot is missing, mounted, too small or unreadable: the running slot stays, an operator must look
+ ├── SlotError      a slot is missing, mounted, too small or unreadable: the running slot stays, an operator must look
+ └── BugError       our own mistake: report it; what was asked is not done, what runs goes on
 """
 
 from __future__ import annotations
@@ -28,3 +29,7 @@ class RetryError(FruitError):
 
 class SlotError(FruitError):
     """A slot cannot be used; the running slot is untouched."""
+
+
+class BugError(FruitError):
+    """Something happened that the program says cannot happen."""

@@ -1,28 +1,19 @@
-"""What can happen to an update. Each is a fact; the updater decides what it means."""
+"""What can happen to an update. Each is a fact; the updater decides what it means.
+
+Work that `StopWork` ended gives no more answers; answers about another image than the target's are ignored.
+"""
 
 from __future__ import annotations
 
 from attrs import frozen
 
+from fruitd.boot_facts import BootFacts
 from fruitd.updater.journal import Target
 
 
 @frozen
-class BootFacts:
-    """What the boot backend says about the boot that is running now."""
-
-    boot_id: str
-    active: str
-    """Slot that is running."""
-    default: str
-    """Slot that boots when nothing is armed."""
-    armed: str | None
-    """Slot that the next boot will try once; None after the try was used up."""
-
-
-@frozen
 class Started:
-    """The daemon has started: at boot, or again within the same boot."""
+    """The daemon has started: at boot, or again within the same boot. Always the first event an updater gets."""
 
     boot: BootFacts
 
@@ -89,7 +80,10 @@ class ReadBackFailed:
 
 @frozen
 class StepFailed:
-    """The step under way could not be done. `final` means this release can never fit or be used here."""
+    """The step under way could not be done. `final` means this release can never fit or be used here.
+
+    Arming, committing and restarting fail with this too; `infohash` is then that of the journal's target.
+    """
 
     infohash: str
     why: str

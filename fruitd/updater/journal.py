@@ -84,7 +84,8 @@ class Journal:
     attempts: int = 0
     """Trial boots begun for `target`; counted before the boot environment is touched."""
     armed_boot_id: str | None = None
-    """Boot id under which the target slot was armed; another boot id means the machine has restarted since."""
+    """Boot id under which the target slot was armed, or the way back was asked for; another boot id means the machine has
+    restarted since."""
     retry_at_s: float = 0.0
     failures: int = 0
     """Failed tries before arming (disk full, nobody there, hash failures): sets the pause before the next."""
@@ -94,3 +95,37 @@ class Journal:
     """Highest release ever accepted for this node's resource; an older one is never installed."""
     held_why: str | None = None
     """Set while an operator holds updates on this node."""
+    disputed_why: str | None = None
+    """Set while two valid manifests contradict each other; the next offer clears it."""
+    pending: Target | None = None
+    """Newest release offered while a trial was under way; considered when that ends."""
+    trial_passed: bool = False
+    """The trial of `target` in `target_slot` saw sustained health: what is left is to commit the slot."""
+    trial_starts: int = 0
+    """Times the daemon has started in the trial of `target` since it was last armed."""
+    rollback: bool = False
+    """`target` is what the operator's rollback asked for: a hold does not stop it, its age does not matter."""
+    factory_slot: str | None = None
+    """Slot that ran, as the default, when this journal was new, until it is written to. Known good, content not known."""
+
+    def running(self, active: str) -> SlotContent | None:
+        """What is known of the slot that is running."""
+        return self.slots.get(active)
+
+    def quarantine_of(self, infohash: str) -> Quarantine | None:
+        """The entry for this image, if it is quarantined."""
+        return next((q for q in self.quarantined if q.infohash == infohash), None)
+
+    def holds_target(self) -> bool:
+        """True if the target slot was read back whole for this very target."""
+        if self.target is None or self.target_slot is None:
+            return False
+        content = self.slots[self.target_slot]
+        return content is not None and content.target == self.target
+
+    def known_good(self, slot: str) -> bool:
+        """True if this slot once survived a trial, or is the factory's, and holds nothing that is quarantined."""
+        content = self.slots[slot]
+        if content is None:
+            return self.factory_slot == slot
+        return content.committed and self.quarantine_of(content.target.infohash) is None

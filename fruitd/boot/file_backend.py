@@ -1,0 +1,132 @@
+"""The `file` boot backend: a boot environment in a file, and the boot chooser in place of firmware.
+
+What is running is told by the chooser through two environment variables of the process. A restart is asked for by ending
+with `EXIT_RESTART`: the chooser then boots again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from fruitd.boot.environment import (
+    COPY_BYTES,
+    ENVIRONMENT_BYTES,
+    SLOTS,
+    BootEnvironment,
+    Reading,
+    encode_copy,
+    read_copies,
+)
+from fruitd.boot_facts import BootFacts
+from fruitd.errors import RetryError, SlotError
+
+EXIT_RESTART = 90
+"""Exit status with which the daemon asks the chooser for a restart. Outside sysexits (64 to 78) and the shell's 126 up."""
+SLOT_VARIABLE = "FRUIT_BOOT_SLOT"
+ID_VARIABLE = "FRUIT_BOOT_ID"
+
+
+def create_environment(path: Path, default: str) -> None:
+    """Write a new boot environment with nothing armed. Raises `RetryError` if it cannot be written, or is there already."""
+    copy = encode_copy(BootEnvironment(default, None))
+    try:
+        with path.open("xb") as file:
+            file.write(copy * 2)
+            file.flush()
+            os.fsync(file.fileno())
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise RetryError(f"boot environment {path} cannot be made: {error.strerror}") from error
+
+
+def read_environment(path: Path) -> Reading:
+    """Read both copies. Raises `SlotError` where the file is missing or neither copy is good."""
+    try:
+        with path.open("rb") as file:
+            return read_copies(file.read(ENVIRONMENT_BYTES))
+    except OSError as error:
+        raise SlotError(f"boot environment {path} cannot be read: {error.strerror}") from error
+    except SlotError as error:
+        raise SlotError(f"{path}: {error}") from error
+
+
+def write_environment(path: Path, default: str, armed: str | None) -> BootEnvironment:
+    """Change the environment; durable at return. Writes over the copy that does not count, syncs, and reads it back.
+
+    Where a copy is bad, both are written, one after the other. Raises `RetryError` if it cannot be written; then the old
+    environment counts, or, if only the sync failed, perhaps the new one.
+    """
+    reading = read_environment(path)
+    same = (reading.environment.default, reading.environment.armed) == (default, armed)
+    if same and not reading.other_bad:
+        return reading.environment
+    environment = reading.environment if same else reading.environment.changed(default, armed)
+    spare = 1 - reading.copy
+    _write_copy(path, spare, environment)
+    if reading.other_bad and not same:
+        _write_copy(path, reading.copy, environment)
+    return environment
+
+
+def _write_copy(path: Path, index: int, environment: BootEnvironment) -> None:
+    data = encode_copy(environment)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            written = os.pwrite(descriptor, data, index * COPY_BYTES)
+            os.fsync(descriptor)
+            back = os.pread(descriptor, COPY_BYTES, index * COPY_BYTES)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise RetryError(f"boot environment {path} cannot be written: {error.strerror}") from error
+    if written != len(data) or back != data:
+        raise RetryError(f"boot environment {path} reads back wrong")
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class FileBackend:
+    """`BootBackend` on a boot environment file. `process` is the environment of this process, as the chooser set it."""
+
+    def __init__(self, path: Path, process: Mapping[str, str] | None = None) -> None:
+        self._path = path
+        process = os.environ if process is None else process
+        self._active = process.get(SLOT_VARIABLE, "")
+        self._boot_id = process.get(ID_VARIABLE, "")
+        if self._active not in SLOTS or not 1 <= len(self._boot_id) <= 64:
+            raise SlotError(
+                f"{SLOT_VARIABLE} and {ID_VARIABLE} are not set as a boot chooser sets them; "
+                "start fruitd through `python -m fruitd.chooser`, or choose another boot backend"
+            )
+
+    def facts(self) -> BootFacts:
+        """See `BootBackend.facts`."""
+        environment = read_environment(self._path).environment
+        return BootFacts(self._boot_id, self._active, environment.default, environment.armed)
+
+    def arm(self, slot: str) -> None:
+        """See `BootBackend.arm`."""
+        write_environment(self._path, read_environment(self._path).environment.default, _slot(slot))
+
+    def commit(self, slot: str) -> None:
+        """See `BootBackend.commit`."""
+        write_environment(self._path, _slot(slot), None)
+
+    def restart_command(self) -> None:
+        """None: the daemon ends with `EXIT_RESTART`, and the chooser boots again."""
+        return
+
+
+def _slot(slot: str) -> str:
+    if slot not in SLOTS:
+        raise SlotError(f"there is no slot {slot!r}, only {' and '.join(SLOTS)}")
+    return slot

@@ -1,0 +1,316 @@
+"""Handlers for what happens from arming to commit, and for finding out at a start where the node stands."""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from fruitd.updater import effects as do
+from fruitd.updater import events as on
+from fruitd.updater.journal import SlotContent, State, other_slot
+from fruitd.updater.life import Life
+from fruitd.updater.offers import named, with_quarantine
+from fruitd.updater.situation import Situation, situation
+from fruitd.updater.table import RESTING
+from fruitd.updater.trial_clock import TrialClock
+
+
+class BootHandlers(Life):
+    """From a slot that was read back whole to one that is kept, or left again."""
+
+    # -- the daemon has started ----------------------------------------------------------------------------------
+
+    def _on_started(self, event: on.Started) -> None:
+        boot = self._boot = event.boot
+        self._seeding = (None, "not told yet")
+        self._clock = None
+        self._again_at_s, self._again_tries = None, 0
+        found = situation(self._journal, boot)
+        if boot.active == boot.default and self._journal.slots[boot.active] is None:
+            self._go(factory_slot=boot.active)
+        match found:
+            case Situation.SETTLED | Situation.DISARM:
+                self._set_default()
+                self._settle()
+            case Situation.MAKE_DEFAULT:
+                self._note(
+                    "default",
+                    f"slot {boot.default}, the default, did not come up; slot {boot.active} becomes it",
+                )
+                self._set_default()
+                self._settle()
+            case Situation.LEAVE:
+                self._leave_again()
+            case Situation.ARM_AGAIN:
+                self._go(State.ARMED, f"trial boot of {named(self._target)} is being armed")
+                self._do(do.ArmSlot(self._target_slot, self._target.infohash))
+            case Situation.RESTART_AGAIN:
+                self._restart(f"trial boot of {named(self._target)}")
+            case Situation.ON_TRIAL:
+                self._enter_trial()
+            case Situation.TRIAL_LOST:
+                self._trial_lost()
+            case Situation.BACK:
+                self._back()
+        self._reseed()
+
+    def _settle(self) -> None:
+        """Nothing was going on in the boot environment: go on with the work, which is begun anew from the torrent."""
+        j, active = self._journal, self._facts.active
+        if j.state is State.ROLLED_BACK:
+            self._go(State.IDLE, f"runs slot {active}", target=None, target_slot=None)
+        elif j.state not in RESTING:
+            self._go(target_slot=other_slot(active))
+            waiting = (
+                j.state is State.WAITING and 0 < j.retry_at_s - self._now_s <= self._settings.retry_max_s
+            )
+            if not waiting:
+                self._proceed()
+            return
+        self._consider_pending()
+
+    def _trial_lost(self) -> None:
+        j = self._journal
+        why = f"trial boot {j.attempts} of {named(self._target)} did not come up, or was cut off"
+        self._note("trial lost", why, self._target)
+        if j.attempts >= self._settings.max_attempts:
+            self._give_up(f"did not come up healthy in {j.attempts} trial boots")
+            return
+        self._set_default()
+        self._go(State.WAITING, why, trial_passed=False, retry_at_s=0.0)
+        self._proceed()
+
+    def _back(self) -> None:
+        """In the old slot again."""
+        j = self._journal
+        self._set_default()
+        if j.target is None:
+            self._go(State.IDLE, f"runs slot {self._facts.active} again")
+        elif (quarantine := j.quarantine_of(j.target.infohash)) is not None:
+            self._go(State.QUARANTINED, f"{named(j.target)} is quarantined: {quarantine.why}", failures=0)
+        elif j.attempts >= self._settings.max_attempts:
+            self._give_up(f"did not come up healthy in {j.attempts} trial boots")
+            return
+        else:
+            self._go(State.WAITING, f"runs slot {self._facts.active} again", failures=0)
+            self._proceed()
+            return
+        self._consider_pending()
+
+    # -- leaving a slot that is not to be kept -------------------------------------------------------------------
+
+    def _leave_again(self) -> None:
+        """Started in a slot that is not to be kept. Restarts are counted: where they lead nowhere, the node stays."""
+        j, boot = self._journal, self._facts
+        why = f"slot {boot.active} is not to be kept; slot {other_slot(boot.active)} is the way back"
+        if j.state is State.ROLLED_BACK:
+            if boot.boot_id == j.armed_boot_id:
+                self._leave()
+                return
+            failures = j.failures + 1
+            self._go(failures=failures, armed_boot_id=boot.boot_id)
+            if failures > self._settings.leave_restarts_max:
+                stuck = f"slot {other_slot(boot.active)} does not come up; staying in slot {boot.active}, nothing is installed"
+                self._note_once("stuck", stuck, j.target)
+                self._go(why=stuck)
+            else:
+                self._again(self._pause_s(failures))
+            return
+        # A boot of this slot that no trial asked for; if it holds the target, it counts as one of its trial boots.
+        tried = j.holds_target() and j.target_slot == boot.active
+        target = None if j.state in RESTING else j.target
+        self._note("leaving", why)
+        self._go(
+            State.ROLLED_BACK,
+            why,
+            target_slot=boot.active,
+            armed_boot_id=boot.boot_id,
+            failures=0,
+            **(self._retarget(target) | ({"attempts": j.attempts + 1} if tried else {})),
+        )
+        self._leave()
+
+    def _leave(self) -> None:
+        """Restart into the other slot; if the boot environment would bring us back here, it is corrected first."""
+        boot = self._facts
+        other = other_slot(boot.active)
+        if boot.default == other and boot.armed is None:
+            self._restart(f"back to slot {other}")
+        elif boot.default == other or self._journal.known_good(other):
+            self._do(do.CommitSlot(other))
+        else:
+            self._go(
+                why=f"slot {other} is not known to be good; staying in slot {boot.active}, nothing is installed"
+            )
+
+    # -- arming and restarting -----------------------------------------------------------------------------------
+
+    def _on_slot_armed(self, event: on.SlotArmed) -> None:
+        if event.infohash != self._target.infohash:
+            self._bug(f"{event.infohash} was armed, but the target is {self._target.infohash}")
+            return
+        self._boot = evolve(self._facts, armed=self._target_slot)
+        self._again_at_s, self._again_tries = None, 0
+        why = f"restarting for trial boot {self._journal.attempts} of {named(self._target)}"
+        self._note("restarting", why, self._target)
+        self._go(State.REBOOTING, why)
+        self._restart(why)
+
+    def _on_boot_step_failed(self, event: on.StepFailed) -> None:
+        """Arming, committing or restarting failed: what is to be done is known from the state, only later."""
+        j = self._journal
+        nothing_asked = (j.state is State.TRIAL and not j.trial_passed) or (
+            j.state in (*RESTING, State.WAITING) and self._default_is_set()
+        )
+        if not nothing_asked:
+            self._note_once("boot environment", event.why, j.target)
+            self._again()
+
+    def _on_default_set(self, event: on.SlotCommitted) -> None:
+        self._boot = evolve(self._facts, default=event.slot, armed=None)
+        self._again_at_s, self._again_tries = None, 0
+        if self._journal.state is State.ROLLED_BACK:
+            self._leave()
+        elif self._journal.state is State.WAITING:
+            self._proceed_if_due()
+
+    def _on_wakeup(self, _event: on.Wakeup) -> None:
+        if not self._again_due():
+            return
+        match self._journal.state:
+            case State.ARMED:
+                self._do(do.ArmSlot(self._target_slot, self._target.infohash))
+            case State.REBOOTING:
+                self._restart(f"trial boot of {named(self._target)}")
+            case State.ROLLED_BACK:
+                self._leave()
+            case _:
+                self._set_default()
+
+    # -- the trial -----------------------------------------------------------------------------------------------
+
+    def _enter_trial(self) -> None:
+        j, s = self._journal, self._settings
+        if j.trial_passed:
+            self._go(State.TRIAL)
+            self._do(do.CommitSlot(self._target_slot))
+            return
+        elapsed_s = 0.0
+        if j.state is State.TRIAL:
+            latest_s = max(s.trial_deadline_s - 2 * s.health_sustain_s, 0.0)
+            elapsed_s = min(max(self._now_s - j.since_s, 0.0), latest_s)
+        else:
+            self._note(
+                "trial",
+                f"slot {self._target_slot} with {named(self._target)} has started on trial",
+                self._target,
+            )
+        self._clock = TrialClock(s, self._now_s, elapsed_s)
+        starts = j.trial_starts + 1
+        self._go(
+            State.TRIAL,
+            f"{named(self._target)} runs on trial in slot {self._target_slot}",
+            trial_starts=starts,
+        )
+        if starts > s.trial_starts_max:
+            self._fail_trial(f"the daemon was started {starts} times within the trial")
+            return
+        self._do(do.WatchHealth(True))
+
+    def _on_health(self, event: on.Health) -> None:
+        if self._clock is None or self._journal.trial_passed:
+            return
+        self._clock.sample(event.ok, event.why, self._now_s)
+        if event.ok and self._clock.passed:
+            why = (
+                f"{named(self._target)} was healthy throughout; slot {self._target_slot} becomes the default"
+            )
+            self._go(why=why, trial_passed=True)
+            self._do(do.CommitSlot(self._target_slot))
+        else:
+            self._judge_trial()
+
+    def _on_wakeup_trial(self, _event: on.Wakeup) -> None:
+        if self._journal.trial_passed:
+            if self._again_due():
+                self._do(do.CommitSlot(self._target_slot))
+        elif self._clock is not None:
+            self._clock.look(self._now_s)
+            self._judge_trial()
+
+    def _judge_trial(self) -> None:
+        if self._clock is not None and (why := self._clock.failed_why) is not None:
+            self._fail_trial(why)
+
+    def _fail_trial(self, why: str) -> None:
+        self._end_badly(State.ROLLED_BACK, why)
+        self._do(do.WatchHealth(False))
+        self._clock = None
+        self._again_at_s, self._again_tries = None, 0
+        self._leave()
+
+    def _on_trial_committed(self, event: on.SlotCommitted) -> None:
+        j, target = self._journal, self._target
+        if event.slot != j.target_slot or not j.trial_passed:
+            self._bug(
+                f"slot {event.slot} was committed during a trial of slot {j.target_slot} that had not passed"
+            )
+            return
+        self._boot = evolve(self._facts, default=event.slot, armed=None)
+        self._again_at_s, self._again_tries = None, 0
+        self._note("committed", f"slot {event.slot} with {named(target)} is the default now", target)
+        self._go(
+            State.COMMITTED,
+            f"runs {named(target)}",
+            slots=self._slots_with(event.slot, SlotContent(target, committed=True)),
+            failures=0,
+            rollback=False,
+        )
+        self._do(do.WatchHealth(False))
+        self._clock = None
+        self._consider_pending()
+
+    # -- rollback ------------------------------------------------------------------------------------------------
+
+    def _on_rollback(self, event: on.Rollback) -> None:
+        j, boot = self._journal, self._facts
+        other = other_slot(boot.active)
+        content, running = j.slots[other], j.running(boot.active)
+        if content is None or not content.committed:
+            self._note(
+                "rollback refused", f"slot {other} holds no release that was ever committed on this node"
+            )
+            return
+        if not self._default_is_set():
+            self._note("rollback refused", "the boot environment is being changed; ask again in a moment")
+            return
+        if j.target is not None and j.state not in RESTING:
+            self._do(do.StopWork(j.target.infohash))
+        quarantined = tuple(q for q in j.quarantined if q.infohash != content.target.infohash)
+        if running is not None:
+            entry = self._quarantine(running.target, f"rolled back by the operator: {event.why}", 0)
+            quarantined = with_quarantine(evolve(j, quarantined=quarantined), entry)
+        self._note(
+            "rollback", f"back to {named(content.target)} in slot {other}: {event.why}", content.target
+        )
+        self._go(
+            State.WAITING,
+            f"going back to {named(content.target)}",
+            target=content.target,
+            target_slot=other,
+            attempts=0,
+            retry_at_s=0.0,
+            failures=0,
+            quarantined=quarantined,
+            rollback=True,
+            pending=None,
+        )
+        self._proceed()
+
+    def _on_rollback_too_late(self, _event: on.Rollback) -> None:
+        self._note("rollback refused", "a restart is under way; ask again when the node is up")
+
+    def _on_rollback_trial(self, event: on.Rollback) -> None:
+        if self._journal.trial_passed:
+            self._on_rollback_too_late(event)
+        else:
+            self._fail_trial(f"rolled back by the operator: {event.why}")

@@ -1,0 +1,122 @@
+"""The life of an update as one total table: what each event means in each state (design 6).
+
+A row names an event, the states it speaks of, the handler of `Updater` that answers, and the states that may follow (the
+state may always stay as it is). Every pair of state and event stands in exactly one row; `TABLE` is refused at import
+otherwise. `IGNORED`: may happen, changes nothing. `ILLEGAL`: can only come from a bug; reported, and changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from attrs import frozen
+
+from fruitd.updater import events as on
+from fruitd.updater.journal import State
+
+S = State
+ALL = tuple(State)
+RESTING = (S.IDLE, S.COMMITTED, S.REFUSED, S.QUARANTINED)
+"""Nothing is under way."""
+WORKING = (S.OFFERED, S.REUSING, S.FETCHING, S.VERIFYING)
+"""Something is under way that can be given up at any moment."""
+BOOTING = (S.ARMED, S.REBOOTING, S.TRIAL, S.ROLLED_BACK)
+"""From the moment the boot environment may be touched until the machine runs a slot that is its default."""
+BEGUN = (S.OFFERED, S.WAITING, S.REFUSED, S.QUARANTINED, S.IDLE)
+"""Where the judgement of an offer may lead."""
+
+
+def _but(states: tuple[State, ...], *without: State) -> tuple[State, ...]:
+    return tuple(s for s in states if s not in without)
+
+
+@frozen
+class Row:
+    """One event in some states: `handler` is a method of `Updater`, without its leading `_on_`."""
+
+    event: type[on.Event]
+    states: tuple[State, ...]
+    handler: str
+    follows: tuple[State, ...] = ()
+
+
+IGNORED = "ignored"
+ILLEGAL = "illegal"
+
+ROWS = (
+    # The daemon has started: situation.py tells what the journal and the boot say together.
+    Row(on.Started, RESTING, "started", (*BEGUN, S.ROLLED_BACK)),
+    Row(on.Started, WORKING, "started", (S.OFFERED, S.WAITING, S.IDLE, S.ROLLED_BACK)),
+    Row(on.Started, (S.WAITING,), "started", (S.OFFERED, S.ARMED, S.IDLE, S.QUARANTINED, S.ROLLED_BACK)),
+    Row(on.Started, (S.ARMED, S.REBOOTING), "started", (S.ARMED, S.TRIAL, *BEGUN)),
+    Row(on.Started, (S.TRIAL,), "started", (S.ARMED, S.ROLLED_BACK, *BEGUN)),
+    Row(on.Started, (S.ROLLED_BACK,), "started", (S.ARMED, *BEGUN)),
+    # What the swarm says.
+    Row(on.Offered, RESTING, "offered", BEGUN),
+    Row(on.Offered, (*WORKING, S.WAITING), "offered_meanwhile", (S.OFFERED, S.WAITING, S.IDLE, S.ARMED)),
+    Row(on.Offered, BOOTING, "offered_too_late"),
+    Row(on.Disputed, (*RESTING, *BOOTING, S.WAITING), "disputed"),
+    Row(on.Disputed, WORKING, "disputed_at_work", (S.WAITING,)),
+    # The torrent file++.
+    Row(on.TorrentReady, (S.OFFERED,), "torrent_ready", (S.REUSING,)),
+    Row(on.TorrentReady, _but(RESTING + WORKING + (S.WAITING,), S.OFFERED), IGNORED),
+    Row(on.TorrentReady, BOOTING, ILLEGAL),
+    Row(on.TorrentRefused, (S.OFFERED,), "torrent_refused", (S.REFUSED,)),
+    Row(on.TorrentRefused, _but(RESTING + WORKING + (S.WAITING,), S.OFFERED), IGNORED),
+    Row(on.TorrentRefused, BOOTING, ILLEGAL),
+    # The slot is filled and read back.
+    Row(on.SlotPrepared, (S.REUSING,), "slot_prepared", (S.FETCHING,)),
+    Row(on.SlotPrepared, _but(RESTING + WORKING + (S.WAITING,), S.REUSING), IGNORED),
+    Row(on.SlotPrepared, BOOTING, ILLEGAL),
+    Row(on.ImageArrived, (S.FETCHING,), "image_arrived", (S.VERIFYING,)),
+    Row(on.ImageArrived, _but(RESTING + WORKING + (S.WAITING,), S.FETCHING), IGNORED),
+    Row(on.ImageArrived, BOOTING, ILLEGAL),
+    Row(on.ReadBackPassed, (S.VERIFYING,), "read_back_passed", (S.ARMED, S.WAITING, S.QUARANTINED)),
+    Row(on.ReadBackPassed, _but(RESTING + WORKING + (S.WAITING,), S.VERIFYING), IGNORED),
+    Row(on.ReadBackPassed, BOOTING, ILLEGAL),
+    Row(on.ReadBackFailed, (S.VERIFYING,), "read_back_failed", (S.REUSING, S.WAITING)),
+    Row(on.ReadBackFailed, _but(RESTING + WORKING + (S.WAITING,), S.VERIFYING), IGNORED),
+    Row(on.ReadBackFailed, BOOTING, ILLEGAL),
+    # A step could not be done.
+    Row(on.StepFailed, WORKING, "step_failed", (S.WAITING, S.REFUSED)),
+    Row(on.StepFailed, (*RESTING, *BOOTING, S.WAITING), "boot_step_failed"),
+    # The boot environment.
+    Row(on.SlotArmed, (S.ARMED,), "slot_armed", (S.REBOOTING,)),
+    Row(on.SlotArmed, _but(ALL, S.ARMED), ILLEGAL),
+    Row(on.SlotCommitted, (S.TRIAL,), "trial_committed", (S.COMMITTED, *BEGUN)),
+    Row(on.SlotCommitted, (S.WAITING,), "default_set", (S.OFFERED, S.ARMED, S.QUARANTINED)),
+    Row(on.SlotCommitted, (*RESTING, *WORKING, S.ROLLED_BACK), "default_set"),
+    Row(on.SlotCommitted, (S.ARMED, S.REBOOTING), ILLEGAL),
+    # The trial.
+    Row(on.Health, (S.TRIAL,), "health", (S.ROLLED_BACK,)),
+    Row(on.Health, _but(ALL, S.TRIAL), IGNORED),
+    # The operator.
+    Row(on.Hold, (S.OFFERED,), "hold_before_writing", (S.WAITING,)),
+    Row(on.Hold, _but(ALL, S.OFFERED), "hold"),
+    Row(on.Resume, (S.WAITING,), "resume", (S.OFFERED, S.ARMED, S.QUARANTINED)),
+    Row(on.Resume, _but(ALL, S.WAITING), "resume"),
+    Row(on.Rollback, (*RESTING, *WORKING, S.WAITING), "rollback", (S.ARMED,)),
+    Row(on.Rollback, (S.ARMED, S.REBOOTING, S.ROLLED_BACK), "rollback_too_late"),
+    Row(on.Rollback, (S.TRIAL,), "rollback_trial", (S.ROLLED_BACK,)),
+    # Time.
+    Row(on.Wakeup, (S.WAITING,), "wakeup_waiting", (S.OFFERED, S.ARMED, S.QUARANTINED)),
+    Row(on.Wakeup, (S.TRIAL,), "wakeup_trial", (S.ROLLED_BACK,)),
+    Row(on.Wakeup, (*RESTING, S.ARMED, S.REBOOTING, S.ROLLED_BACK), "wakeup"),
+    Row(on.Wakeup, WORKING, IGNORED),
+)
+
+
+def _table() -> dict[tuple[State, type[on.Event]], Row]:
+    table: dict[tuple[State, type[on.Event]], Row] = {}
+    for row in ROWS:
+        for state in row.states:
+            if (state, row.event) in table:
+                raise AssertionError(f"two rows for {state} and {row.event.__name__}")
+            table[state, row.event] = row
+    missing = [(s, e) for s in ALL for e in get_args(on.Event) if (s, e) not in table]
+    if missing:
+        raise AssertionError(f"no row for {missing}")
+    return table
+
+
+TABLE = _table()
