@@ -13,8 +13,9 @@ _PLAIN = 2
 
 TICK_BUSY_MS = 100
 """A new peer is dialled at the next tick. Smaller costs wake-ups; larger, up to this much before each first byte."""
-TICK_IDLE_MS = 1000
-"""Nothing waits for a tick while only seeding. The default of 500 doubles the wake-ups of an idle node."""
+TICK_IDLE_MS = 200
+"""How long the first dial of a new image may wait, since a change of pace takes effect at the next tick. Measured without
+torrents: 0.03 % of a core; 100 ms costs 0.07 %, 1000 ms 0.01 %."""
 
 
 @frozen
