@@ -1,0 +1,234 @@
+"""Fetching blobs by hash: things too large to gossip, such as torrent files and block indexes.
+
+One blob comes from one peer at a time, in ranges, so that a blob that does not match its hash has one
+culprit. A peer that lies is not asked again for that blob; one that is slow, or has it not yet, is asked
+again later. Pure: the core sends what `orders` returns and reports what came of it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+
+from attrs import Factory, define, frozen
+
+from swarm.address import Address
+from swarm.blob_checks import BlobCheck, check_for
+from swarm.discovery.peers import PeerInfo
+from swarm.wire import CHUNK_BYTES, Get
+
+BLOB_BYTES_MAX = 32 * 1024 * 1024
+"""Held in memory while it comes: the block index of a 16 GiB image. A torrent file++ is at most 8 MiB."""
+BLOBS_MAX = 8
+"""Blobs fetched at one time; a node works on one update and needs two."""
+PAUSE_MIN_S = 1.0
+PAUSE_MAX_S = 20.0
+"""Before a peer that could not give the blob is asked for it again. A block index takes a Pi several seconds
+to make."""
+
+
+@frozen
+class Order:
+    """One range to ask one peer for."""
+
+    kind: str
+    blob_id: bytes
+    node_id: bytes
+    address: Address
+    get: Get
+
+
+@frozen
+class Finished:
+    """The end of a fetch: `data` matches its id, or is None and `why` says what was in the way."""
+
+    kind: str
+    blob_id: bytes
+    data: bytes | None
+    why: str = ""
+
+
+@define
+class _Rest:
+    """A peer that could not give this blob: not before `until_s`."""
+
+    until_s: float
+    tries: int
+
+
+@define
+class _Fetch:
+    kind: str
+    blob_id: bytes
+    size_bytes: int
+    holders_of: bytes
+    give_up_s: float
+    source: PeerInfo | None = None
+    check: BlobCheck | None = None
+    parts: list[bytes] = Factory(list)
+    early: dict[int, bytes] = Factory(dict)
+    """Ranges that came before the one ahead of them."""
+    asked: set[int] = Factory(set)
+    checked_bytes: int = 0
+    liars: set[bytes] = Factory(set)
+    resting: dict[bytes, _Rest] = Factory(dict)
+    why: str = "no peer is there to ask"
+
+    def drop_source(self) -> None:
+        self.source = None
+        self.check = None
+        self.parts.clear()
+        self.early.clear()
+        self.asked.clear()
+        self.checked_bytes = 0
+
+
+Candidates = Callable[[bytes], Sequence[PeerInfo]]
+"""Peers to ask for an image's blobs, best first, given the image's infohash."""
+
+
+class BlobFetches:
+    """All fetches under way. `next_s` is when `orders` should be called though nothing was reported."""
+
+    def __init__(self, rng: random.Random, *, window: int, give_up_s: float) -> None:
+        self._rng = rng
+        self._window = window
+        self._give_up_s = give_up_s
+        self._fetches: dict[tuple[str, bytes], _Fetch] = {}
+        self.next_s = float("inf")
+
+    def start(
+        self, kind: str, blob_id: bytes, size_bytes: int, holders_of: bytes, now_s: float
+    ) -> Finished | None:
+        """Begin; a blob that is being fetched already goes on. Returns why not, if it cannot be fetched at
+        all."""
+        key = (kind, blob_id)
+        if key in self._fetches:
+            self._fetches[key].give_up_s = now_s + self._give_up_s
+            return None
+        if check_for(kind) is None or not 1 <= size_bytes <= BLOB_BYTES_MAX:
+            return Finished(kind, blob_id, None, f"this node does not fetch a {kind} of {size_bytes} bytes")
+        if len(self._fetches) >= BLOBS_MAX:
+            return Finished(kind, blob_id, None, f"{BLOBS_MAX} blobs are being fetched already")
+        self._fetches[key] = _Fetch(kind, blob_id, size_bytes, holders_of, now_s + self._give_up_s)
+        return None
+
+    def cancel(self, kind: str, blob_id: bytes) -> None:
+        """Forget it; replies still under way are ignored."""
+        self._fetches.pop((kind, blob_id), None)
+
+    @property
+    def sourceless(self) -> bool:
+        """True while some fetch has nobody to get its blob from."""
+        return any(fetch.source is None for fetch in self._fetches.values())
+
+    def orders(self, now_s: float, candidates: Candidates) -> tuple[list[Order], list[Finished]]:
+        """What to ask for now, and which fetches have run out of time."""
+        orders: list[Order] = []
+        finished: list[Finished] = []
+        for key, fetch in list(self._fetches.items()):
+            if fetch.source is None and fetch.give_up_s <= now_s:
+                del self._fetches[key]
+                finished.append(Finished(*key, None, f"{fetch.kind} not found: {fetch.why}"))
+                continue
+            if fetch.source is None:
+                self._choose_source(fetch, now_s, candidates)
+            orders += self._fill_window(fetch)
+        self.next_s = min((_due_s(fetch, now_s) for fetch in self._fetches.values()), default=float("inf"))
+        return orders, finished
+
+    def arrived(self, order: Order, size_bytes: int, data: bytes, now_s: float) -> Finished | None:
+        """A range came. Returns the blob when it is whole and matches its id."""
+        fetch = self._current(order)
+        if fetch is None:
+            return None
+        expected = min(CHUNK_BYTES, fetch.size_bytes - order.get.offset)
+        if size_bytes != fetch.size_bytes or len(data) != expected:
+            self._lied(fetch, order, "its size is not the one that was signed", now_s)
+            return None
+        fetch.asked.discard(order.get.offset)
+        fetch.early[order.get.offset] = data
+        self._check_in_order(fetch)
+        if fetch.checked_bytes < fetch.size_bytes or fetch.check is None:
+            return None
+        if fetch.check.blob_id() != fetch.blob_id:
+            self._lied(fetch, order, "its bytes do not match its hash", now_s)
+            return None
+        del self._fetches[(fetch.kind, fetch.blob_id)]
+        return Finished(fetch.kind, fetch.blob_id, b"".join(fetch.parts))
+
+    def refused(self, order: Order, why: str, now_s: float) -> None:
+        """The peer could not or would not give the range: another is asked, this one again later."""
+        fetch = self._current(order)
+        if fetch is None:
+            return
+        tries = fetch.resting[order.node_id].tries + 1 if order.node_id in fetch.resting else 1
+        pause_s = min(PAUSE_MAX_S, PAUSE_MIN_S * 2.0 ** (tries - 1)) * self._rng.uniform(0.75, 1.25)
+        fetch.resting[order.node_id] = _Rest(now_s + pause_s, tries)
+        fetch.why = f"{order.address}: {why}"
+        fetch.drop_source()
+
+    def lied(self, order: Order, why: str, now_s: float) -> None:
+        """What the peer sent cannot be: it is not asked for this blob again."""
+        fetch = self._current(order)
+        if fetch is not None:
+            self._lied(fetch, order, why, now_s)
+
+    def called_liar(self, order: Order) -> bool:
+        """True if the peer of this order has been caught with false bytes for this very blob."""
+        fetch = self._fetches.get((order.kind, order.blob_id))
+        return fetch is not None and order.node_id in fetch.liars
+
+    def _current(self, order: Order) -> _Fetch | None:
+        """The fetch an answer belongs to; None if it is over, or has turned to another peer meanwhile."""
+        fetch = self._fetches.get((order.kind, order.blob_id))
+        if fetch is None or fetch.source is None or fetch.source.node_id != order.node_id:
+            return None
+        return fetch if order.get.offset in fetch.asked else None
+
+    def _lied(self, fetch: _Fetch, order: Order, why: str, now_s: float) -> None:
+        fetch.liars.add(order.node_id)
+        fetch.why = f"{order.address}: {why}"
+        fetch.drop_source()
+        fetch.give_up_s = max(fetch.give_up_s, now_s + PAUSE_MIN_S)
+
+    def _choose_source(self, fetch: _Fetch, now_s: float, candidates: Candidates) -> None:
+        for peer in candidates(fetch.holders_of):
+            rest = fetch.resting.get(peer.node_id)
+            if peer.node_id in fetch.liars or (rest is not None and rest.until_s > now_s):
+                continue
+            fetch.source = peer
+            fetch.check = check_for(fetch.kind)
+            return
+
+    def _fill_window(self, fetch: _Fetch) -> list[Order]:
+        if fetch.source is None:
+            return []
+        orders = []
+        offset = fetch.checked_bytes
+        while offset < fetch.size_bytes and len(fetch.asked) < self._window:
+            if offset not in fetch.asked and offset not in fetch.early:
+                fetch.asked.add(offset)
+                length = min(CHUNK_BYTES, fetch.size_bytes - offset)
+                get = Get(fetch.kind, fetch.blob_id, offset, length)
+                orders.append(
+                    Order(fetch.kind, fetch.blob_id, fetch.source.node_id, fetch.source.address, get)
+                )
+            offset += CHUNK_BYTES
+        return orders
+
+    def _check_in_order(self, fetch: _Fetch) -> None:
+        while fetch.check is not None and fetch.checked_bytes in fetch.early:
+            part = fetch.early.pop(fetch.checked_bytes)
+            fetch.check.add(part)
+            fetch.parts.append(part)
+            fetch.checked_bytes += len(part)
+
+
+def _due_s(fetch: _Fetch, now_s: float) -> float:
+    """When this fetch has something to do without hearing from anybody: its streams have time limits of their
+    own."""
+    if fetch.source is not None:
+        return float("inf")
+    rests = [rest.until_s for rest in fetch.resting.values() if rest.until_s > now_s]
+    return min([fetch.give_up_s, *rests])

@@ -1,0 +1,426 @@
+"""The swarm core: who is out there, what is new, and who can give what. Pure; a shell or a simulated world
+carries it.
+
+It joins membership (hellos), news (store, push, comparison) and blobs. Every method takes the time, `now_s`,
+which must never jump (a steady clock, any origin), and returns effects to be carried out in order.
+
+Nothing a peer says is believed unsigned: hellos only decide whom to ask, records are verified by the store,
+blobs prove themselves by their hash. Whatever is wrong with what a peer sent becomes a `Refused` effect.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
+
+from swarm.address import Address
+from swarm.blobs import BlobFetches, Finished, Order
+from swarm.comparison import Comparison
+from swarm.discovery.peers import Peer, PeerInfo, sample
+from swarm.effects import (
+    BlobFetched,
+    BlobUnavailable,
+    BlobWanted,
+    OpenStream,
+    PeersChanged,
+    RecordForgotten,
+    Refused,
+    SendDatagram,
+    SwarmEffect,
+)
+from swarm.envelope import Envelope
+from swarm.errors import RefusedError
+from swarm.intake import Intake
+from swarm.me import HOLDING_BYTES, Hello, Me
+from swarm.membership import Membership
+from swarm.news.gossip import Fanouts, Path, Rounds, plan_push
+from swarm.news.record import Record
+from swarm.news.store import RecordStore
+from swarm.seal import Keyring
+from swarm.server import BlobSource, answer_exchange, answer_get, answer_sync, worth_telling
+from swarm.settings import SwarmSettings
+from swarm.wire import (
+    Chunk,
+    Exchange,
+    Get,
+    Have,
+    No,
+    Push,
+    Records,
+    Reply,
+    Request,
+    Sync,
+    SyncReply,
+    fits_datagram,
+)
+
+__all__ = ["Me", "PeerInfo", "SwarmCore", "SwarmSettings"]
+
+Effects: TypeAlias = list[SwarmEffect]
+
+COMPARISONS_MAX = 2
+"""Comparisons this node runs at once. More: quicker for a newcomer whose first peers are slow; and a burst of
+streams."""
+COMPARE_GAP_S = 2.0
+"""Least time between two comparisons with one peer."""
+FRUITLESS_S = 600.0
+"""A peer whose store stays different though neither has anything for the other (one refuses what the other
+holds) is compared with again after this long, or as soon as either store changes."""
+SEARCH_PEERS = 4
+SEARCH_GAP_S = 2.0
+"""While a blob has no source, this many far peers are asked every so often what they hold."""
+BLOB_WANTED_GAP_S = 5.0
+"""Least time between two `BlobWanted` for one blob."""
+
+
+class SwarmCore:
+    """One node's view of the swarm.
+
+    Args:
+        me: what it says of itself.
+        settings: pace and bounds.
+        keyring: swarm keys.
+        store: its records; already holds what was durable. Shared with the host, changed only here.
+        blobs: what this node can give by hash, None if not at this moment. Called for each range: it should
+        be quick. rng: decides every choice. On a real node `random.SystemRandom()`, because nonces come from
+        it. now_s: steady time of the start.
+    """
+
+    def __init__(
+        self,
+        me: Me,
+        settings: SwarmSettings,
+        keyring: Keyring,
+        store: RecordStore,
+        blobs: BlobSource,
+        rng: random.Random,
+        now_s: float,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._blobs = blobs
+        self._rng = rng
+        self._envelope = Envelope(keyring, rng)
+        self._members = Membership(me, settings, self._envelope, store.digest, rng, now_s)
+        self._intake = Intake(store)
+        self._rounds = Rounds(settings.hot_rounds_s, settings.pull_interval_s, rng, now_s)
+        self._fanouts = Fanouts(settings.fanout, settings.status_fanout, settings.neighbour_fanout)
+        self._fetches = BlobFetches(rng, window=settings.blob_window, give_up_s=settings.blob_give_up_s)
+        self._search_due_s = float("-inf")
+        self._comparing: set[Address] = set()
+        self._streams: dict[int, tuple[bytes, Comparison | Order]] = {}
+        self._last_token = 0
+        self._blob_wanted_s: dict[bytes, float] = {}
+
+    # ------------------------------------------------------------------ time
+
+    def next_wakeup_s(self) -> float:
+        """When `on_wakeup` wants to be called; calling it earlier does nothing, later delays what was due."""
+        due_s = min(self._members.next_s, self._rounds.due_s, self._fetches.next_s)
+        return min(due_s, self._search_due_s) if self._fetches.sourceless else due_s
+
+    def on_wakeup(self, now_s: float) -> Effects:
+        """Time has passed."""
+        sends, lost = self._members.on_wakeup(now_s)
+        effects: Effects = [*sends]
+        if lost:
+            effects.append(PeersChanged())
+        if self._rounds.due_s <= now_s:
+            effects += self._compare_round(now_s)
+        if self._fetches.next_s <= now_s or self._fetches.sourceless:
+            effects += self._work_on_blobs(now_s)
+        return effects
+
+    # ------------------------------------------------------------------ datagrams
+
+    def on_datagram(self, data: bytes, source: Address, now_s: float, *, multicast: bool = False) -> Effects:
+        """A datagram came from `source`; `multicast` if it came to the beacon group."""
+        try:
+            message = self._envelope.open_datagram(data)
+        except RefusedError as error:
+            return [Refused("datagram", str(error), str(source))]
+        match message:
+            case Hello():
+                return self._on_hello(message, source, now_s, multicast=multicast)
+            case Push(record=record):
+                path = Path.MULTICAST if multicast else Path.UNICAST
+                return self._take_in([record], source, path, now_s)[1]
+            case Have():
+                return self._on_have(message, source, now_s)
+
+    def _on_hello(self, hello: Hello, source: Address, now_s: float, *, multicast: bool) -> Effects:
+        greeting = self._members.on_hello(hello, source, now_s, multicast=multicast)
+        effects: Effects = [*greeting.sends]
+        if greeting.changed:
+            effects.append(PeersChanged())
+        if greeting.compare_with is not None:
+            effects += self._compare_with(greeting.compare_with, now_s)
+        if greeting.changed and self._fetches.sourceless:
+            effects += self._work_on_blobs(now_s)
+        return effects
+
+    def _on_have(self, have: Have, source: Address, now_s: float) -> Effects:
+        wanted = self._store.wanted([(have.kind, have.key, have.sequence, have.hash8)])
+        if not wanted or source in self._comparing:
+            return []
+        talk = Comparison(b"", source, (self._store.digest(), b""), wants=wanted)
+        exchange = talk.next_exchange()
+        return [] if exchange is None else [self._ask(talk, source, exchange)]
+
+    # ------------------------------------------------------------------ records
+
+    def publish(self, record: Record, now_s: float) -> Effects:
+        """Take in a record made on this machine and spread it; raises `RefusedError` if it must not be
+        believed."""
+        news, effects = self._intake.publish(record)
+        return effects + self._spread(record, None, Path.LOCAL, now_s) if news else effects
+
+    def prune(self, wall_s: float) -> Effects:
+        """Drop expired records. `wall_s`: calendar time, seconds since 1970, never before the clock's
+        floor."""
+        return [RecordForgotten(kind, key) for kind, key in self._store.prune(wall_s)]
+
+    def _take_in(
+        self, records: Iterable[Record], source: Address, path: Path, now_s: float
+    ) -> tuple[int, Effects]:
+        """Offer what a peer gave; the number of records that were news."""
+        count = 0
+        effects: Effects = []
+        for record in records:
+            news, outcome = self._intake.offer(record, str(source))
+            effects += outcome
+            if news:
+                count += 1
+                effects += self._spread(record, source, path, now_s)
+        return count, effects
+
+    def _spread(self, record: Record, source: Address | None, path: Path, now_s: float) -> Effects:
+        urgent = record.kind in self._settings.urgent_kinds
+        if urgent:
+            self._rounds.heat(now_s)
+        neighbours = self._members.neighbours(now_s)
+        plan = plan_push(
+            path, len(neighbours), self._fanouts, self._rng, urgent=urgent, beacon=self._settings.beacon
+        )
+        push = Push(record)
+        have = Have(record.kind, record.key, record.sequence, self._hash8(record))
+        data = self._envelope.seal_datagram(push if fits_datagram(push) else have)
+
+        def is_source(peer: Peer) -> bool:
+            return peer.info.address == source
+
+        told = sample(neighbours, plan.neighbours, self._rng, is_source)
+        if plan.far:
+            told += sample(self._members.far(now_s), plan.far, self._rng, is_source)
+        effects: Effects = [SendDatagram(None, data)] if plan.multicast else []
+        return effects + [SendDatagram(peer.info.address, data) for peer in told]
+
+    def _hash8(self, record: Record) -> bytes:
+        entry = self._store.get(record.kind, record.key)
+        return entry.hash8 if entry is not None else record.content_hash[:8]
+
+    # ------------------------------------------------------------------ comparing stores
+
+    def _compare_round(self, now_s: float) -> Effects:
+        hot = self._rounds.passed(now_s)
+        if hot:
+            self._members.announce(now_s)
+        far = self._members.far(now_s)
+        chosen = sample(far, self._settings.hot_peers if hot else 1, self._rng)
+        return [*self._members.ask(chosen, now_s)]
+
+    def _compare_with(self, peer: Peer, now_s: float) -> Effects:
+        digests = (self._store.digest(), peer.digest or b"")
+        pause_s = FRUITLESS_S if peer.fruitless == digests else COMPARE_GAP_S
+        address = peer.info.address
+        if now_s - peer.compared_s < pause_s or address in self._comparing:
+            return []
+        if len(self._comparing) >= COMPARISONS_MAX:
+            self._members.doubt(peer, now_s + self._rng.uniform(0.5, 1.5))
+            return []
+        peer.compared_s = now_s
+        talk = Comparison(peer.info.node_id, address, digests)
+        return [self._ask(talk, address, talk.begin(self._store))]
+
+    def _on_comparison(self, talk: Comparison, reply: Reply, now_s: float) -> Effects:
+        effects: Effects = []
+        following: Request | None = None
+        match reply:
+            case SyncReply():
+                self._members.hear_of(reply.peers)
+                following = talk.compared(reply, self._store, self._settings.urgent_kinds)
+            case Records(records=records):
+                count, effects = self._take_in(records, talk.address, Path.COMPARED, now_s)
+                talk.changed = talk.changed or count > 0
+                talk.taken += count
+                following = talk.exchanged(records, self._store)
+            case Chunk():
+                effects = [Refused("stream", "a chunk answers no comparison", str(talk.address))]
+            case No(why=why):
+                effects = [Refused("stream", f"comparison refused: {why}", str(talk.address))]
+        if following is not None:
+            return [*effects, self._ask(talk, talk.address, following)]
+        self._end_comparison(talk, now_s)
+        return effects
+
+    def _end_comparison(self, talk: Comparison, now_s: float) -> None:
+        self._comparing.discard(talk.address)
+        peer = self._members.table.get(talk.node_id)
+        if peer is not None:
+            peer.fruitless = None if talk.changed else talk.digests
+            peer.digest = None
+        if talk.taken:
+            self._members.announce(now_s)
+
+    # ------------------------------------------------------------------ streams
+
+    def on_stream_reply(self, token: int, reply: bytes, now_s: float) -> Effects:
+        """The reply to the `OpenStream` of this token."""
+        if token not in self._streams:
+            return []
+        exchange_id, purpose = self._streams.pop(token)
+        try:
+            message = self._envelope.open_reply(exchange_id, reply)
+        except RefusedError as error:
+            refused = Refused("stream", str(error), str(purpose.address))
+            return [refused, *self._stream_over(purpose, str(error), now_s, garbage=True)]
+        if isinstance(purpose, Comparison):
+            return self._on_comparison(purpose, message, now_s)
+        return self._on_range(purpose, message, now_s)
+
+    def on_stream_failed(self, token: int, why: str, now_s: float) -> Effects:
+        """No reply came; `why` is for people."""
+        if token not in self._streams:
+            return []
+        _, purpose = self._streams.pop(token)
+        return self._stream_over(purpose, why, now_s, garbage=False)
+
+    def _stream_over(self, purpose: Comparison | Order, why: str, now_s: float, *, garbage: bool) -> Effects:
+        if isinstance(purpose, Comparison):
+            self._end_comparison(purpose, now_s)
+            return []
+        if garbage:
+            self._fetches.lied(purpose, why, now_s)
+        else:
+            self._fetches.refused(purpose, why, now_s)
+        return self._work_on_blobs(now_s)
+
+    def _ask(self, purpose: Comparison | Order, address: Address, request: Request) -> OpenStream:
+        if isinstance(purpose, Comparison):
+            self._comparing.add(address)
+        exchange_id, frame = self._envelope.seal_request(request)
+        self._last_token += 1
+        self._streams[self._last_token] = (exchange_id, purpose)
+        return OpenStream(self._last_token, address, frame, self._settings.stream_timeout_s)
+
+    def answer(self, request: bytes, source: Address, now_s: float) -> tuple[bytes, Effects]:
+        """Serve one stream request. An empty reply means: close without a word, this was not one of us."""
+        try:
+            exchange_id, message = self._envelope.open_request(request)
+        except RefusedError as error:
+            return b"", [Refused("stream", str(error), str(source))]
+        effects: Effects = []
+        reply: Reply
+        match message:
+            case Sync():
+                told = worth_telling(self._members.table.all(), source)
+                self._rng.shuffle(told)
+                reply = answer_sync(message, self._store, told)
+            case Exchange():
+                effects = self._take_in(message.records, source, Path.COMPARED, now_s)[1]
+                reply = answer_exchange(message, self._store)
+            case Get():
+                reply = answer_get(message, self._blobs)
+                effects = self._blob_wanted(message, now_s) if isinstance(reply, No) else []
+        return self._envelope.seal_reply(exchange_id, reply), effects
+
+    # ------------------------------------------------------------------ blobs
+
+    def fetch_blob(
+        self, kind: str, blob_id: bytes, size_bytes: int, holders_of: bytes, now_s: float
+    ) -> Effects:
+        """Get a blob by its hash from peers, those first that hold the image `holders_of` (infohash).
+
+        Ends in `BlobFetched` or `BlobUnavailable`, unless cancelled. Asking again for one under way prolongs
+        it.
+        """
+        failed = self._fetches.start(kind, blob_id, size_bytes, holders_of, now_s)
+        if failed is not None:
+            return [_ended(failed)]
+        return self._work_on_blobs(now_s)
+
+    def cancel_blob(self, kind: str, blob_id: bytes) -> None:
+        """Stop fetching it; nothing more is said about it."""
+        self._fetches.cancel(kind, blob_id)
+
+    def _work_on_blobs(self, now_s: float) -> Effects:
+        orders, finished = self._fetches.orders(now_s, self._blob_candidates)
+        effects: Effects = [_ended(end) for end in finished]
+        effects += [self._ask(order, order.address, order.get) for order in orders]
+        if self._fetches.sourceless and self._search_due_s <= now_s:
+            self._search_due_s = now_s + SEARCH_GAP_S
+            chosen = sample(self._members.far(now_s), SEARCH_PEERS, self._rng)
+            effects += self._members.ask(chosen, now_s)
+        return effects
+
+    def _blob_candidates(self, infohash: bytes) -> list[PeerInfo]:
+        """Holders first, at random within each distance so that no holder gets everybody; then anyone."""
+        peers = self._members.table.all()
+        self._rng.shuffle(peers)
+        holding = infohash[:HOLDING_BYTES]
+        peers.sort(key=lambda p: (holding not in p.info.holdings, p.strikes > 0, not p.info.same_site))
+        return [peer.info for peer in peers]
+
+    def _on_range(self, order: Order, reply: Reply, now_s: float) -> Effects:
+        effects: Effects = []
+        match reply:
+            case Chunk(size_bytes=size_bytes, data=data):
+                finished = self._fetches.arrived(order, size_bytes, data, now_s)
+                if finished is not None:
+                    effects.append(_ended(finished))
+                elif self._fetches.called_liar(order):
+                    effects.append(
+                        Refused("blob", f"{order.kind} does not match its hash", str(order.address))
+                    )
+            case No(why=why):
+                self._fetches.refused(order, why, now_s)
+            case _:
+                self._fetches.lied(order, "answered something else", now_s)
+                effects.append(Refused("stream", "no chunk where one was asked for", str(order.address)))
+        return effects + self._work_on_blobs(now_s)
+
+    def _blob_wanted(self, request: Get, now_s: float) -> Effects:
+        told_s = self._blob_wanted_s
+        for blob_id in [b for b, at_s in told_s.items() if now_s - at_s >= BLOB_WANTED_GAP_S]:
+            del told_s[blob_id]
+        if request.blob_id in told_s or len(told_s) >= 64:
+            return []
+        told_s[request.blob_id] = now_s
+        return [BlobWanted(request.kind, request.blob_id)]
+
+    # ------------------------------------------------------------------ peers
+
+    def set_holdings(self, infohashes: Sequence[bytes], now_s: float) -> Effects:
+        """What images this node serves, whole or in part; peers are told. Only the first 16 are."""
+        self._members.set_holdings(infohashes, now_s)
+        return []
+
+    def set_contacts(self, contacts: Sequence[Address], now_s: float) -> Effects:
+        """The configured contacts, their names looked up again."""
+        self._members.set_contacts(contacts, now_s)
+        return []
+
+    def holders(self, infohash: bytes) -> list[PeerInfo]:
+        """Peers that say they serve this image, best first: same site before others."""
+        return [peer.info for peer in self._members.table.holders(infohash[:HOLDING_BYTES])]
+
+    def peers(self) -> list[PeerInfo]:
+        """All peers, in the order in which they were first heard."""
+        return [peer.info for peer in self._members.table.all()]
+
+
+def _ended(finished: Finished) -> BlobFetched | BlobUnavailable:
+    if finished.data is None:
+        return BlobUnavailable(finished.kind, finished.blob_id, finished.why)
+    return BlobFetched(finished.kind, finished.blob_id, finished.data)

@@ -1,0 +1,112 @@
+"""Addresses to knock at: contacts the owner configured, and hearsay, addresses that peers have told.
+
+Neither is a peer before it has answered. Contacts are asked again with growing pauses until they answer, and
+again when they are lost or nobody is left. Hearsay is asked twice and then forgotten.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+
+from attrs import define
+
+from swarm.address import Address
+
+PAUSE_MIN_S = 1.0
+PAUSE_MAX_S = 60.0
+"""Between knocks at a contact. Longer: a node whose uplink comes back stays alone longer; shorter: needless
+traffic for the weeks in which a contact is gone."""
+HEARSAY_MAX = 128
+HEARSAY_KNOCKS = 2
+HEARSAY_PAUSE_S = 2.0
+HEARSAY_AT_ONCE = 4
+"""Knocks at hearsay in each pause: a liar's list of 8 addresses turns this node into a source of two
+datagrams a second for four seconds, not more."""
+
+
+@define
+class _Contact:
+    tries: int = 0
+    due_s: float = 0.0
+    answered: bool = False
+
+
+class Introductions:
+    """Whom to ask, and when. `next_s` is when `due` has something to say."""
+
+    def __init__(self, contacts: Iterable[Address], rng: random.Random, now_s: float) -> None:
+        self._rng = rng
+        self._contacts: dict[Address, _Contact] = {}
+        self._hearsay: dict[Address, int] = {}
+        self._hearsay_due_s = now_s
+        self.set_contacts(contacts, now_s)
+
+    def set_contacts(self, contacts: Iterable[Address], now_s: float) -> None:
+        """Contacts may change while running: their names are looked up again by the shell."""
+        wanted = list(dict.fromkeys(contacts))
+        self._contacts = {
+            address: self._contacts.get(address) or _Contact(due_s=now_s + self._rng.uniform(0.0, 0.2))
+            for address in wanted
+        }
+
+    def hear_of(self, addresses: Iterable[Address]) -> None:
+        """Peers told of these; the newest are kept."""
+        for address in addresses:
+            if address not in self._contacts:
+                self._hearsay.setdefault(address, 0)
+        while len(self._hearsay) > HEARSAY_MAX:
+            del self._hearsay[next(iter(self._hearsay))]
+
+    def answered(self, address: Address) -> None:
+        """Somebody answered there, be it this node itself: no more knocking."""
+        self._hearsay.pop(address, None)
+        contact = self._contacts.get(address)
+        if contact is not None:
+            contact.answered, contact.tries = True, 0
+
+    def lost(self, address: Address, now_s: float) -> None:
+        """The peer there is gone; a contact is asked again."""
+        contact = self._contacts.get(address)
+        if contact is not None and contact.answered:
+            contact.answered = False
+            contact.due_s = now_s + PAUSE_MIN_S
+
+    def due(self, now_s: float, known: Callable[[Address], bool], *, want_more: bool) -> list[Address]:
+        """Addresses to send a ping to now. `want_more`: the table still has room for strangers."""
+        knocks: list[Address] = []
+        for address, contact in self._contacts.items():
+            if contact.answered or contact.due_s > now_s:
+                continue
+            if known(address):
+                contact.answered = True
+                continue
+            pause_s = min(PAUSE_MAX_S, PAUSE_MIN_S * 2.0**contact.tries)
+            contact.tries = min(contact.tries + 1, 16)
+            contact.due_s = now_s + pause_s * self._rng.uniform(0.75, 1.25)
+            knocks.append(address)
+        if self._hearsay and self._hearsay_due_s <= now_s:
+            knocks += self._knock_at_hearsay(known, want_more=want_more)
+            self._hearsay_due_s = now_s + HEARSAY_PAUSE_S
+        return knocks
+
+    @property
+    def next_s(self) -> float:
+        """When to call `due` next; infinity if there is nobody to ask."""
+        waiting = [contact.due_s for contact in self._contacts.values() if not contact.answered]
+        if self._hearsay:
+            waiting.append(self._hearsay_due_s)
+        return min(waiting, default=float("inf"))
+
+    def _knock_at_hearsay(self, known: Callable[[Address], bool], *, want_more: bool) -> list[Address]:
+        if not want_more:
+            self._hearsay.clear()
+            return []
+        knocks: list[Address] = []
+        for address, tries in list(self._hearsay.items()):
+            if known(address) or tries >= HEARSAY_KNOCKS:
+                del self._hearsay[address]
+            elif len(knocks) < HEARSAY_AT_ONCE:
+                self._hearsay[address] = tries + 1
+                knocks.append(address)
+        return knocks

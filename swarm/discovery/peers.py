@@ -1,0 +1,214 @@
+"""Who is out there: a bounded table of nodes that have spoken to this one, and how much to believe of it.
+
+A peer is in the table because a sealed hello came from it. Its address is the host the datagram came from and
+the port the hello names. A hello that gives a known peer another address is *doubted*: whoever recorded an
+old hello could send it again from elsewhere. The new address counts only once it has answered a question with
+the question's own echo.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+from enum import StrEnum
+
+from attrs import define, evolve, frozen
+
+from swarm.address import Address
+from swarm.me import Hello
+
+FORGET_AFTER_S = 600.0
+"""When the table is full, a peer silent for longer than this makes room for a new one."""
+
+
+@frozen
+class PeerInfo:
+    """A peer, as others in this node see it."""
+
+    node_id: bytes
+    name: str
+    site: str
+    address: Address
+    """Control: UDP and TCP on one port."""
+    transfer_port: int
+    same_site: bool
+    """Heard by multicast, or of the same named site."""
+    heard_s: float
+    holdings: frozenset[bytes]
+    """First 8 bytes of the infohashes of images it serves, whole or in part."""
+
+
+class Heard(StrEnum):
+    """What a hello did to the table."""
+
+    NEW = "new"
+    CHANGED = "changed"
+    """Known, and says something new about itself."""
+    SAME = "same"
+    DOUBTED = "doubted"
+    """Known under another address: ask the new one before believing it. Nothing was changed."""
+    FULL = "full"
+    """No room. Nothing was changed."""
+
+
+@define
+class Peer:
+    """A row of the table. `digest` None: not known, or older than our last sync with it."""
+
+    info: PeerInfo
+    multicast_s: float = float("-inf")
+    strikes: int = 0
+    digest: bytes | None = None
+    pinged_s: float = float("-inf")
+    compared_s: float = float("-inf")
+    fruitless: tuple[bytes, bytes] | None = None
+    """(our digest, its digest) of a sync that changed neither store: asking again is no use."""
+
+
+class PeerTable:
+    """At most `peers_max` peers, at most `per_host_max` behind one IP address."""
+
+    def __init__(self, my_site: str, *, peers_max: int, per_host_max: int) -> None:
+        self._my_site = my_site
+        self._peers_max = peers_max
+        self._per_host_max = per_host_max
+        self._peers: dict[bytes, Peer] = {}
+        self._by_address: dict[Address, bytes] = {}
+
+    def __len__(self) -> int:
+        return len(self._peers)
+
+    def hear(self, hello: Hello, source: Address, now_s: float, *, multicast: bool, proven: bool) -> Heard:
+        """Take in a hello. `proven`: it answers a question this node sent to that very address."""
+        address = Address(source.host, hello.me.control_port)
+        known = self._peers.get(hello.me.node_id)
+        if known is None:
+            return self._admit(hello, address, now_s, multicast=multicast)
+        if known.info.address != address:
+            if not proven:
+                return Heard.DOUBTED
+            self._move(known, address)
+        before = known.info
+        self._update(known, hello, now_s, multicast=multicast)
+        return Heard.SAME if evolve(before, heard_s=now_s) == known.info else Heard.CHANGED
+
+    def get(self, node_id: bytes) -> Peer | None:
+        """The peer with this id."""
+        return self._peers.get(node_id)
+
+    def at(self, address: Address) -> Peer | None:
+        """The peer that was heard from this address last."""
+        node_id = self._by_address.get(address)
+        return self._peers.get(node_id) if node_id is not None else None
+
+    def all(self) -> list[Peer]:
+        """Every peer, in the order of first hearing."""
+        return list(self._peers.values())
+
+    def neighbours(self, now_s: float, silence_s: float) -> list[Peer]:
+        """Peers whose multicast reached this node less than `silence_s` ago."""
+        return [peer for peer in self._peers.values() if now_s - peer.multicast_s < silence_s]
+
+    def far(self, now_s: float, silence_s: float) -> list[Peer]:
+        """The other peers: multicast does not reach them, as far as this node can tell."""
+        return [peer for peer in self._peers.values() if now_s - peer.multicast_s >= silence_s]
+
+    def holders(self, holding: bytes) -> list[Peer]:
+        """Peers that say they serve this image: same site first, then those heard last."""
+        found = [peer for peer in self._peers.values() if holding in peer.info.holdings]
+        return sorted(found, key=lambda peer: (not peer.info.same_site, peer.strikes, -peer.info.heard_s))
+
+    def strike(self, node_id: bytes, strikes_max: int) -> Peer | None:
+        """A question to this peer went unanswered. Returns the peer if that was one too many: it has been
+        dropped."""
+        peer = self._peers.get(node_id)
+        if peer is None:
+            return None
+        peer.strikes += 1
+        if peer.strikes < strikes_max:
+            return None
+        self._drop(peer)
+        return peer
+
+    def _admit(self, hello: Hello, address: Address, now_s: float, *, multicast: bool) -> Heard:
+        behind_host = sum(peer.info.address.host == address.host for peer in self._peers.values())
+        if behind_host >= self._per_host_max:
+            return Heard.FULL
+        if len(self._peers) >= self._peers_max and not self._make_room(now_s):
+            return Heard.FULL
+        me = hello.me
+        info = PeerInfo(
+            me.node_id, me.name, me.site, address, me.transfer_port, multicast, now_s, frozenset()
+        )
+        peer = Peer(info)
+        self._peers[me.node_id] = peer
+        self._by_address[address] = me.node_id
+        self._update(peer, hello, now_s, multicast=multicast)
+        return Heard.NEW
+
+    def _update(self, peer: Peer, hello: Hello, now_s: float, *, multicast: bool) -> None:
+        me = hello.me
+        if multicast:
+            peer.multicast_s = now_s
+        named_same = bool(me.site) and me.site == self._my_site
+        heard_here = peer.multicast_s > float("-inf")
+        peer.strikes = 0
+        peer.digest = hello.digest
+        peer.info = evolve(
+            peer.info,
+            name=me.name,
+            site=me.site,
+            transfer_port=me.transfer_port,
+            same_site=named_same or heard_here,
+            heard_s=now_s,
+            holdings=frozenset(hello.holdings),
+        )
+
+    def _move(self, peer: Peer, address: Address) -> None:
+        if self._by_address.get(peer.info.address) == peer.info.node_id:
+            del self._by_address[peer.info.address]
+        peer.info = evolve(peer.info, address=address)
+        peer.multicast_s = float("-inf")
+        self._by_address[address] = peer.info.node_id
+
+    def _make_room(self, now_s: float) -> bool:
+        silent = min(self._peers.values(), key=lambda peer: (-peer.strikes, peer.info.heard_s))
+        if not silent.strikes and now_s - silent.info.heard_s < FORGET_AFTER_S:
+            return False
+        self._drop(silent)
+        return True
+
+    def _drop(self, peer: Peer) -> None:
+        del self._peers[peer.info.node_id]
+        if self._by_address.get(peer.info.address) == peer.info.node_id:
+            del self._by_address[peer.info.address]
+
+
+def sample(
+    peers: Sequence[Peer], count: int, rng: random.Random, unwanted: Callable[[Peer], bool] | None = None
+) -> list[Peer]:
+    """At most `count` different peers at random: those without strikes first, at most half from one named
+    site.
+
+    Diversity matters more than it looks: news that stays inside one site is no news to the others.
+    """
+    pool = [peer for peer in peers if unwanted is None or not unwanted(peer)]
+    rng.shuffle(pool)
+    pool.sort(key=lambda peer: peer.strikes > 0)
+    return _diverse(pool, count)
+
+
+def _diverse(pool: Iterable[Peer], count: int) -> list[Peer]:
+    chosen: list[Peer] = []
+    passed_over: list[Peer] = []
+    of_site: dict[str, int] = {}
+    for peer in pool:
+        if len(chosen) == count:
+            break
+        site = peer.info.site
+        if site and of_site.get(site, 0) * 2 >= count:
+            passed_over.append(peer)
+            continue
+        of_site[site] = of_site.get(site, 0) + 1
+        chosen.append(peer)
+    return chosen + passed_over[: count - len(chosen)]

@@ -1,0 +1,52 @@
+"""The one way into the store: every record, wherever it came from, is offered here and its outcome turned
+into effects."""
+
+from __future__ import annotations
+
+import hashlib
+
+from swarm.effects import Equivocation, RecordAccepted, RecordForgotten, Refused, SwarmEffect
+from swarm.errors import RefusedError
+from swarm.news.record import Record
+from swarm.news.store import RecordStore, Standing
+
+REFUSED_REMEMBERED = 256
+"""Records refused lately: a repeat costs a hash, not a signature check. Longer memory costs 64 bytes each."""
+
+
+class Intake:
+    """Offers records to the store."""
+
+    def __init__(self, store: RecordStore) -> None:
+        self._store = store
+        self._refused: dict[bytes, str] = {}
+
+    def offer(self, record: Record, source: str) -> tuple[bool, list[SwarmEffect]]:
+        """Take in a record that a peer gave. True if it is news, with what has to be done about it.
+
+        A refused record is an effect, never an error: it is the peer's fault.
+        """
+        name = hashlib.sha256(record.encode()).digest()[:16]
+        if name in self._refused:
+            return False, [Refused("record", self._refused[name], source)]
+        try:
+            return self.publish(record)
+        except RefusedError as error:
+            self._refused[name] = str(error)
+            if len(self._refused) > REFUSED_REMEMBERED:
+                del self._refused[next(iter(self._refused))]
+            return False, [Refused("record", str(error), source)]
+
+    def publish(self, record: Record) -> tuple[bool, list[SwarmEffect]]:
+        """As `offer`, for a record from this machine: raises `RefusedError` to whoever published it."""
+        outcome = self._store.offer(record)
+        if not outcome.news:
+            return False, []
+        effects: list[SwarmEffect] = [RecordForgotten(kind, key) for kind, key in outcome.forgotten]
+        if outcome.standing is Standing.DISPUTED:
+            entry = self._store.get(record.kind, record.key)
+            if entry is not None and len(entry.records) == 2:
+                effects.append(Equivocation((entry.records[0], entry.records[1])))
+        else:
+            effects.append(RecordAccepted(record))
+        return True, effects

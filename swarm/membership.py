@@ -1,0 +1,257 @@
+"""Who is out there: hellos in and out. Joins the beacon, the peer table, the introductions and the open
+questions.
+
+Three rules keep it honest and quiet. A peer is whoever sent a sealed hello; a known peer's new address counts
+only after it answered a question there. Neighbours, who hear our multicast, need no pings: beacons tell them
+all. And whoever *asked* compares stores on finding a different digest, so that two nodes never do it to each
+other, and a node behind NAT can.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+
+from attrs import frozen
+
+from swarm.address import Address
+from swarm.discovery.beacon import Beacon, silence_s
+from swarm.discovery.introductions import Introductions
+from swarm.discovery.peers import Heard, Peer, PeerTable, sample
+from swarm.effects import SendDatagram
+from swarm.envelope import Envelope
+from swarm.me import ECHO_BYTES, HOLDING_BYTES, HOLDINGS_MAX, Hello, Me
+from swarm.questions import Questions
+from swarm.settings import SwarmSettings
+
+ANNOUNCE_PEERS = 16
+"""Far peers that are told at once when what this node serves changes. More: large swarms chatter at every
+release."""
+ANNOUNCE_GAP_S = 5.0
+"""Least time between two such announcements."""
+WELCOME_REPLIES = 5.0
+"""Neighbours that answer a newcomer's first beacon, on average: one would do if no datagram were ever
+lost."""
+EARLY_DOUBT_S = (0.02, 0.1)
+LATE_DOUBT_S = (0.3, 2.0)
+"""A neighbour's beacon shows another digest: it is asked after a random time in this range. Early for a node
+that has compared with nobody yet; late otherwise, so that in a site one does it and the others see that it is
+done."""
+SILENT_ASKED_MAX = 4
+"""Silent neighbours asked at each of our beacons; a site that lost power is not asked all at once."""
+
+
+@frozen
+class Greeting:
+    """What a hello led to."""
+
+    sends: tuple[SendDatagram, ...] = ()
+    changed: bool = False
+    """A peer is new, or holds something else."""
+    compare_with: Peer | None = None
+    """It answered our question and its store differs from ours."""
+
+
+class Membership:
+    """All this node knows about others, and what it tells them about itself.
+
+    Args:
+        digest: gives the digest of our store at the moment.
+    """
+
+    def __init__(
+        self,
+        me: Me,
+        settings: SwarmSettings,
+        envelope: Envelope,
+        digest: Callable[[], bytes],
+        rng: random.Random,
+        now_s: float,
+    ) -> None:
+        self._me = me
+        self._settings = settings
+        self._envelope = envelope
+        self._digest = digest
+        self._rng = rng
+        self._beacon = Beacon(settings.beacon_interval_s, rng, now_s)
+        self._introductions = Introductions(settings.contacts, rng, now_s)
+        self._questions = Questions(settings.ping_timeout_s)
+        self._doubts: dict[bytes, float] = {}
+        self._holdings: tuple[bytes, ...] = ()
+        self._announce_due_s = float("inf")
+        self._announced_s = float("-inf")
+        self._settled = False
+        self.table = PeerTable(
+            me.site, peers_max=settings.peers_max, per_host_max=settings.peers_per_host_max
+        )
+
+    # ------------------------------------------------------------------ what others ask
+
+    def neighbours(self, now_s: float) -> list[Peer]:
+        """Peers that our multicast reaches, as far as theirs reaches us."""
+        return self.table.neighbours(now_s, self._silence_s())
+
+    def far(self, now_s: float) -> list[Peer]:
+        """All other peers."""
+        return self.table.far(now_s, self._silence_s())
+
+    @property
+    def next_s(self) -> float:
+        """When to call `on_wakeup` next."""
+        times = [self._introductions.next_s, self._questions.next_s, self._announce_due_s]
+        if self._settings.beacon:
+            times.append(self._beacon.due_s)
+        return min(*times, min(self._doubts.values(), default=float("inf")))
+
+    # ------------------------------------------------------------------ what others tell
+
+    def set_contacts(self, contacts: Iterable[Address], now_s: float) -> None:
+        """The configured contacts, looked up again."""
+        self._introductions.set_contacts(contacts, now_s)
+
+    def hear_of(self, addresses: Iterable[Address]) -> None:
+        """A peer told of these."""
+        self._introductions.hear_of(a for a in addresses if self.table.at(a) is None)
+
+    def set_holdings(self, infohashes: Sequence[bytes], now_s: float) -> None:
+        """What this node serves; told at once if it changed."""
+        holdings = tuple(sorted({h[:HOLDING_BYTES] for h in infohashes})[:HOLDINGS_MAX])
+        if holdings == self._holdings:
+            return
+        self._holdings = holdings
+        self._beacon.announce(now_s)
+        self._announce_due_s = max(now_s + self._rng.uniform(0.0, 0.2), self._announced_s + ANNOUNCE_GAP_S)
+
+    def announce(self, now_s: float) -> None:
+        """Our store changed in a way that neighbours should notice soon."""
+        self._settled = True
+        self._beacon.announce(now_s)
+
+    def on_hello(self, hello: Hello, source: Address, now_s: float, *, multicast: bool) -> Greeting:
+        """A hello arrived, by multicast or to this node alone."""
+        if hello.me.node_id == self._me.node_id:
+            self._introductions.answered(source)
+            return Greeting()
+        question = self._questions.answered(hello.pong) if hello.pong else None
+        if question is not None:
+            self._introductions.answered(question.address)
+        proven = question is not None and question.address.host == source.host
+        heard = self.table.hear(hello, source, now_s, multicast=multicast, proven=proven)
+        sends = []
+        if hello.ping:
+            sends.append(self._send(source, pong=hello.ping))
+        elif heard is Heard.NEW and multicast and self._rng.random() * len(self.table) < WELCOME_REPLIES:
+            sends.append(self.ping(source, hello.me.node_id, now_s))
+        if heard is Heard.DOUBTED:
+            sends.append(self.ping(Address(source.host, hello.me.control_port), b"", now_s))
+        peer = self.table.get(hello.me.node_id)
+        if heard in (Heard.DOUBTED, Heard.FULL) or peer is None:
+            return Greeting(tuple(sends))
+        differs = self._note_digest(peer, now_s, asked=question is not None, answers=bool(hello.ping))
+        changed = heard in (Heard.NEW, Heard.CHANGED)
+        return Greeting(tuple(sends), changed, peer if differs else None)
+
+    def on_wakeup(self, now_s: float) -> tuple[list[SendDatagram], bool]:
+        """What is due now, and whether a peer was lost."""
+        sends, lost = self._chase_unanswered(now_s)
+        if self._settings.beacon and self._beacon.due_s <= now_s:
+            sends += self._send_beacon(now_s)
+        if self._announce_due_s <= now_s:
+            sends += self._announce_to_far(now_s)
+        if self._introductions.next_s <= now_s:
+            want_more = len(self.far(now_s)) < self._settings.far_peers_wanted
+            knocks = self._introductions.due(now_s, self._is_known, want_more=want_more)
+            sends += [self.ping(address, b"", now_s) for address in knocks]
+        sends += self._ask_doubted(now_s)
+        return sends, lost
+
+    def ping(self, address: Address, node_id: bytes, now_s: float) -> SendDatagram:
+        """Ask whoever is at `address` to say hello."""
+        echo = self._rng.randbytes(ECHO_BYTES)
+        self._questions.ask(echo, address, node_id, now_s)
+        peer = self.table.get(node_id)
+        if peer is not None:
+            peer.pinged_s = now_s
+        return self._send(address, ping=echo)
+
+    def ask(self, peers: Iterable[Peer], now_s: float) -> list[SendDatagram]:
+        """Ping these peers: their answers bring what they hold, and their digest."""
+        return [self.ping(peer.info.address, peer.info.node_id, now_s) for peer in peers]
+
+    def doubt(self, peer: Peer, due_s: float) -> None:
+        """Ask this peer for its digest at `due_s`, unless it has shown ours by then."""
+        self._doubts.setdefault(peer.info.node_id, due_s)
+
+    # ------------------------------------------------------------------ inside
+
+    def _note_digest(self, peer: Peer, now_s: float, *, asked: bool, answers: bool) -> bool:
+        """True if stores should be compared now; a difference seen in passing is looked into later."""
+        if peer.digest == self._digest():
+            self._doubts.pop(peer.info.node_id, None)
+            self._settled = True
+            return False
+        if asked:
+            self._doubts.pop(peer.info.node_id, None)
+            return True
+        if not answers:  # a peer that asks us will compare when it gets our pong
+            early_s, late_s = LATE_DOUBT_S if self._settled else EARLY_DOUBT_S
+            self.doubt(peer, now_s + self._rng.uniform(early_s, late_s))
+        return False
+
+    def _chase_unanswered(self, now_s: float) -> tuple[list[SendDatagram], bool]:
+        sends: list[SendDatagram] = []
+        lost = False
+        for question in self._questions.unanswered(now_s):
+            peer = self.table.get(question.node_id)
+            if peer is None or peer.info.heard_s > question.asked_s:
+                continue
+            if self.table.strike(question.node_id, self._settings.strikes_max) is not None:
+                self._doubts.pop(question.node_id, None)
+                self._introductions.lost(question.address, now_s)
+                lost = True
+            else:
+                sends.append(self.ping(peer.info.address, question.node_id, now_s))
+        return sends, lost
+
+    def _send_beacon(self, now_s: float) -> list[SendDatagram]:
+        neighbours = self.neighbours(now_s)
+        self._beacon.sent(now_s, len(neighbours))
+        sends = [self._send(None)]
+        near = {peer.info.node_id for peer in neighbours}
+        silent = [
+            peer
+            for peer in self.table.all()
+            if peer.multicast_s > float("-inf")
+            and peer.info.node_id not in near
+            and now_s - max(peer.info.heard_s, peer.pinged_s) > self._silence_s()
+        ]
+        return sends + self.ask(silent[:SILENT_ASKED_MAX], now_s)
+
+    def _announce_to_far(self, now_s: float) -> list[SendDatagram]:
+        self._announce_due_s = float("inf")
+        self._announced_s = now_s
+        chosen = sample(self.far(now_s), ANNOUNCE_PEERS, self._rng)
+        if not chosen:
+            return []
+        data = self._send(None).data
+        return [SendDatagram(peer.info.address, data) for peer in chosen]
+
+    def _ask_doubted(self, now_s: float) -> list[SendDatagram]:
+        due = [node_id for node_id, due_s in self._doubts.items() if due_s <= now_s]
+        sends = []
+        for node_id in due:
+            del self._doubts[node_id]
+            peer = self.table.get(node_id)
+            if peer is not None and peer.digest is not None and peer.digest != self._digest():
+                sends.append(self.ping(peer.info.address, node_id, now_s))
+        return sends
+
+    def _is_known(self, address: Address) -> bool:
+        return self.table.at(address) is not None
+
+    def _silence_s(self) -> float:
+        return silence_s(self._settings.beacon_interval_s, len(self.table))
+
+    def _send(self, destination: Address | None, *, ping: bytes = b"", pong: bytes = b"") -> SendDatagram:
+        hello = Hello(self._me, self._digest(), self._holdings, ping, pong)
+        return SendDatagram(destination, self._envelope.seal_datagram(hello))
