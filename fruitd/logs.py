@@ -134,7 +134,7 @@ def as_text(_logger: Any, _method: str, event: Mapping[str, Any]) -> str:
     rest = dict(event)
     time, level, what = (str(rest.pop(key, "")) for key in _FIRST)
     trace = str(rest.pop("exception", ""))
-    fields = "".join(f"  {key}={_visible(value)}" for key, value in rest.items())
+    fields = "".join(f"  {_visible(key)}={_visible(value)}" for key, value in rest.items())
     below = "".join(f"\n    {_visible(line)}" for line in trace.splitlines())
     return f"{time[11:19]} {level:<7} {_visible(what)}{fields}{below}"
 

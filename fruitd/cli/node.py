@@ -20,7 +20,7 @@ WhyArgument = Annotated[str, typer.Argument(help="The reason, which other nodes'
 
 
 def status(socket: SocketOption = DEFAULT_SOCKET, as_json: JsonOption = False) -> None:
-    """What this node runs, what it is doing, and what it waits for.
+    """What this node runs, does and waits for.
 
     \b
     Example:  fruit status
@@ -30,7 +30,9 @@ def status(socket: SocketOption = DEFAULT_SOCKET, as_json: JsonOption = False) -
 
 
 def nodes(socket: SocketOption = DEFAULT_SOCKET, as_json: JsonOption = False) -> None:
-    """Every node this one has heard of: what it runs and says of itself. Nodes that are behind come first.
+    """Every node heard of, those that are behind first.
+
+    What each runs, and what it says of itself.
 
     \b
     Example:  fruit nodes
@@ -39,9 +41,9 @@ def nodes(socket: SocketOption = DEFAULT_SOCKET, as_json: JsonOption = False) ->
 
 
 def watch(socket: SocketOption = DEFAULT_SOCKET, as_json: JsonOption = False) -> None:
-    """Follow this node live: progress, rate, where the bytes come from. Ctrl-C ends it.
+    """Follow this node live, with progress and sources.
 
-    With --json one status a line, as it changes.
+    Ctrl-C ends the watch, not the update. With --json one status a line, as it changes.
 
     \b
     Example:  fruit watch
@@ -67,7 +69,9 @@ def history(
 
 
 def doctor(socket: SocketOption = DEFAULT_SOCKET, as_json: JsonOption = False) -> None:
-    """Check this node, and say what to do where something is wrong. Exit code 1 if anything is.
+    """Check this node, and say what to do.
+
+    Exit code 1 if anything is wrong.
 
     \b
     Example:  fruit doctor
@@ -81,7 +85,7 @@ def hold(
     socket: SocketOption = DEFAULT_SOCKET,
     as_json: JsonOption = False,
 ) -> None:
-    """Keep what runs now: nothing new is started or booted until `fruit resume`.
+    """Keep what runs now, until `fruit resume`.
 
     \b
     Example:  fruit hold "measurement until Friday"
@@ -104,7 +108,9 @@ def rollback(
     socket: SocketOption = DEFAULT_SOCKET,
     as_json: JsonOption = False,
 ) -> None:
-    """Restart into the other slot, and never install again by itself what runs now.
+    """Go back to the other slot, and stay there.
+
+    Restarts the node. The release that runs now is quarantined: it is not installed again by itself.
 
     \b
     Example:  fruit rollback "camera driver is broken"

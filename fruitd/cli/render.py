@@ -155,9 +155,7 @@ def nodes(answer: Json) -> RenderableType:
         table.add_row(
             Text(line(row["name"])),
             Text(line(row["site"]) or "-"),
-            Text(
-                release(row) if row["release"] is not None else "-", style="yellow" if row in behind else ""
-            ),
+            Text(_numbered(row) or "-", style="yellow" if row in behind else ""),
             Text(line(row["state"]), style=STATE_STYLES.get(row["state"], "cyan")),
             heard,
             Text(why),

@@ -1,0 +1,273 @@
+"""The API over a real Unix socket, before a model of a node."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import socket
+import stat
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+import trio
+import trio.testing
+
+from fruitd.api.server import listen, serve_api
+from fruitd.errors import RetryError, SlotError, UsageError
+from tests.fruitd.api.fake_node import FakeNode
+
+
+@asynccontextmanager
+async def served(node: FakeNode, path: Path, mode: int = 0o600) -> AsyncIterator[httpx.AsyncClient]:
+    """The node behind its socket, and a client of it. Everything that hangs fails after ten seconds."""
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(serve_api, node, path, mode)
+            transport = httpx.AsyncHTTPTransport(uds=str(path))
+            async with httpx.AsyncClient(transport=transport, base_url="http://fruitd", timeout=5) as client:
+                yield client
+            nursery.cancel_scope.cancel()
+
+
+def run(test: Callable[[httpx.AsyncClient], Awaitable[None]], node: FakeNode, path: Path) -> None:
+    async def main() -> None:
+        async with served(node, path) as client:
+            await test(client)
+
+    trio.run(main)
+
+
+def test_what_the_node_shows(tmp_path: Path) -> None:
+    """An operator would see nothing of the node, or something else than it says."""
+    node = FakeNode()
+
+    async def test(client: httpx.AsyncClient) -> None:
+        for path, answer in [
+            ("/v1/status", await node.status()),
+            ("/v1/nodes", await node.nodes()),
+            ("/v1/doctor", await node.doctor()),
+        ]:
+            response = await client.get(path)
+            assert response.status_code == 200
+            assert response.headers["content-type"] == "application/json"
+            assert response.json() == answer
+
+    run(test, node, tmp_path / "api.sock")
+
+
+def test_acting_changes_the_node(tmp_path: Path) -> None:
+    """A hold or a rollback would be answered and not done."""
+    node = FakeNode(in_b=2)
+
+    async def test(client: httpx.AsyncClient) -> None:
+        held = await client.post("/v1/hold", json={"why": "until Friday"})
+        assert held.json()["update"]["held"] == "until Friday"
+        assert (await client.post("/v1/resume")).json()["update"]["held"] is None
+        back = await client.post("/v1/rollback", json={"why": "no camera"})
+        assert back.json()["slots"]["active"] == "b"
+        events = (await client.get("/v1/history", params={"limit": 1})).json()["events"]
+        assert [event["what"] for event in events] == ["rolled back"]
+
+    run(test, node, tmp_path / "api.sock")
+
+
+def test_publishing_carries_the_bytes_unchanged(tmp_path: Path) -> None:
+    """A signed release would reach the node damaged, and no node would accept it."""
+    node = FakeNode()
+    torrent = b"d" + os.urandom(3_000_000)
+
+    async def test(client: httpx.AsyncClient) -> None:
+        body = {
+            "manifest": base64.b64encode(b"m\0").decode(),
+            "torrent": base64.b64encode(torrent).decode(),
+            "image": "/srv/rootfs.img",
+        }
+        answer = await client.post("/v1/publish", json=body)
+        assert answer.status_code == 200
+        assert node.published == [(b"m\0", torrent, "/srv/rootfs.img")]
+
+    run(test, node, tmp_path / "api.sock")
+
+
+GOOD = {"manifest": "bQ==", "torrent": "ZA==", "image": "/i"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "code", "words"),
+    [
+        ("GET", "/v1/statuses", None, 404, "the API has no GET /v1/statuses"),
+        ("GET", "/v1/hold", None, 405, "the API has no GET /v1/hold"),
+        ("POST", "/v1/status", None, 405, "the API has no POST /v1/status"),
+        ("GET", "/v1/history?limit=0", None, 400, "limit is not a whole number from 1 to 2000"),
+        ("GET", "/v1/history?limit=²", None, 400, "limit is not a whole number"),
+        ("POST", "/v1/hold", b"{", 400, "the request is not JSON"),
+        ("POST", "/v1/hold", b"[" * 5000, 400, "the request is not JSON"),
+        ("POST", "/v1/hold", b"\xff", 400, "the request is not JSON"),
+        ("POST", "/v1/hold", b"[]", 400, "the request is not a JSON object"),
+        ("POST", "/v1/hold", b'{"reason": "x"}', 400, "unknown key 'reason'; allowed: why"),
+        ("POST", "/v1/hold", b'{"why": 3}', 400, "why is not one line of 1 to 160 characters"),
+        ("POST", "/v1/hold", b'{"why": "a\\nb"}', 400, "why is not one line"),
+        ("POST", "/v1/hold", b" " * 20_000, 413, "the request is larger than 16384 bytes"),
+        ("POST", "/v1/publish", b" " * (16 * 1024 * 1024 + 1), 413, "larger than 16777216 bytes"),
+        ("POST", "/v1/publish", b"{}", 400, "image is not one line"),
+        ("POST", "/v1/publish", GOOD | {"image": "rel.img"}, 400, "image is not an absolute path"),
+        ("POST", "/v1/publish", GOOD | {"torrent": "Z?"}, 400, "torrent is not a text in base64"),
+        ("POST", "/v1/publish", GOOD | {"manifest": ""}, 400, "manifest is not a text in base64"),
+        ("POST", "/v1/publish", GOOD | {"torrent": "bQ=="}, 400, "the torrent is not bencoding"),
+        ("POST", "/v1/rollback", b"", 409, "nothing to go back to"),
+    ],
+)
+def test_refusals_are_one_line_of_json(
+    tmp_path: Path, method: str, path: str, body: bytes | dict[str, str] | None, code: int, words: str
+) -> None:
+    """A wrong request would change the node, end it, or be refused without a reason."""
+    node = FakeNode()
+    content = json.dumps(body).encode() if isinstance(body, dict) else body
+
+    async def test(client: httpx.AsyncClient) -> None:
+        response = await client.request(method, path, content=content)
+        assert (response.status_code, list(response.json())) == (code, ["error"])
+        assert words in response.json()["error"]
+        assert "\n" not in response.json()["error"]
+        assert (await client.get("/v1/status")).json()["update"]["held"] is None
+
+    run(test, node, tmp_path / "api.sock")
+    assert node.published == []
+    assert node.active == "a"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(RetryError("disk full"), 503), (SlotError("slot a is gone"), 500)]
+)
+def test_the_nodes_own_errors(tmp_path: Path, error: Exception, code: int) -> None:
+    """A script could not tell what may be tried again from what somebody has to mend."""
+
+    class Failing(FakeNode):
+        async def resume(self) -> None:
+            raise error
+
+    async def test(client: httpx.AsyncClient) -> None:
+        response = await client.post("/v1/resume")
+        assert (response.status_code, response.json()) == (code, {"error": str(error)})
+
+    run(test, Failing(), tmp_path / "api.sock")
+
+
+def test_a_fault_of_ours_ends_one_request_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One bug in showing the status would end the daemon in the middle of an update, or leave no trace."""
+    node = FakeNode()
+    node.breaks = True
+
+    async def test(client: httpx.AsyncClient) -> None:
+        response = await client.get("/v1/status")
+        assert response.status_code == 500
+        assert response.json()["error"].startswith("the node has a bug (ZeroDivisionError)")
+        node.breaks = False
+        assert (await client.get("/v1/status")).status_code == 200
+
+    run(test, node, tmp_path / "api.sock")
+    assert "a fault of ours" in capsys.readouterr().err
+
+
+def test_a_watch_shows_now_and_every_change(tmp_path: Path) -> None:
+    """`fruit watch` would stand still while the node works, or flood the node with questions."""
+    node = FakeNode()
+
+    async def test(client: httpx.AsyncClient) -> None:
+        began = trio.current_time()
+        async with client.stream("GET", "/v1/watch") as response:
+            lines = response.aiter_lines()
+            first = json.loads(await anext(lines))
+            assert first["update"]["state"] == "idle"
+            assert trio.current_time() - began < 0.5
+            for amount in range(50):
+                node.offer(2, reused=amount)
+                node.changes.bump()
+            second = json.loads(await anext(lines))
+            assert second["update"]["progress"]["reused_bytes"] == 49
+            third = json.loads(await anext(lines))
+            assert third["update"]["state"] == "fetching"
+            assert trio.current_time() - began < 3
+
+    run(test, node, tmp_path / "api.sock")
+
+
+def test_watchers_that_leave_are_forgotten(tmp_path: Path) -> None:
+    """Each closed terminal would leave a task behind that asks for the status for ever."""
+
+    async def look_and_leave(client: httpx.AsyncClient) -> None:
+        async with client.stream("GET", "/v1/watch") as response:
+            await anext(response.aiter_lines())
+
+    async def test(client: httpx.AsyncClient) -> None:
+        before = trio.lowlevel.current_statistics().tasks_living
+        for _ in range(5):
+            await look_and_leave(client)
+        while trio.lowlevel.current_statistics().tasks_living > before:  # bounded by the server's ten seconds
+            await trio.testing.wait_all_tasks_blocked(0.02)
+
+    run(test, FakeNode(), tmp_path / "api.sock")
+
+
+def test_a_slow_client_is_no_burden(tmp_path: Path) -> None:
+    """A client that sends half a request and waits would keep others from being answered."""
+    node = FakeNode()
+    path = tmp_path / "api.sock"
+
+    async def test(client: httpx.AsyncClient) -> None:
+        slow = await trio.open_unix_socket(path)
+        await slow.send_all(b"POST /v1/hold HTTP/1.1\r\nhost: x\r\ncontent-length: 900\r\n\r\n{")
+        garbage = await trio.open_unix_socket(path)
+        await garbage.send_all(os.urandom(40_000))
+        assert (await client.get("/v1/status")).status_code == 200
+        await slow.aclose()
+        await garbage.aclose()
+        assert (await client.get("/v1/status")).json()["update"]["held"] is None
+
+    run(test, node, path)
+
+
+def test_the_socket_is_the_nodes_alone(tmp_path: Path) -> None:
+    """Every user of the machine could command the node, or a dead socket would keep a node from starting."""
+    path = tmp_path / "run" / "fruitd" / "api.sock"
+
+    async def main() -> None:
+        async with served(FakeNode(), path, 0o660):
+            assert stat.S_IMODE(path.stat().st_mode) == 0o660
+            with pytest.raises(UsageError, match="in use; is another fruitd running"):
+                listen(path, 0o600)
+            assert path.exists()
+        assert not path.exists()
+
+    trio.run(main)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as dead:
+        dead.bind(str(path))
+    trio.run(main)
+
+
+def test_what_stands_in_the_sockets_place_is_left_alone(tmp_path: Path) -> None:
+    """A slip in the configuration would delete a file."""
+    path = tmp_path / "precious"
+    path.write_text("data")
+    with pytest.raises(UsageError, match="is no socket; move it away"):
+        listen(path, 0o600)
+    assert path.read_text() == "data"
+    with pytest.raises(UsageError, match="cannot be made: File exists"):
+        listen(path / "api.sock", 0o600)
+
+
+def test_a_successors_socket_is_not_removed(tmp_path: Path) -> None:
+    """A daemon that ends late would take the socket of the one that follows it."""
+    path = tmp_path / "api.sock"
+
+    async def main() -> None:
+        async with served(FakeNode(), path):
+            path.unlink()
+            path.write_text("the next one's")
+        assert path.read_text() == "the next one's"
+
+    trio.run(main)
