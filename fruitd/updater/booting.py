@@ -27,6 +27,7 @@ class BootHandlers(Life):
         found = situation(self._journal, boot)
         if boot.active == boot.default and self._journal.slots[boot.active] is None:
             self._go(factory_slot=boot.active)
+        self._reseed()
         match found:
             case Situation.SETTLED | Situation.DISARM:
                 self._set_default()
@@ -51,7 +52,6 @@ class BootHandlers(Life):
                 self._trial_lost()
             case Situation.BACK:
                 self._back()
-        self._reseed()
 
     def _settle(self) -> None:
         """Nothing was going on in the boot environment: go on with the work, which is begun anew from the torrent."""

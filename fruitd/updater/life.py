@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from typing import Any
 
 from attrs import evolve
@@ -16,6 +17,9 @@ from fruitd.updater.settings import UpdateSettings
 from fruitd.updater.trial_clock import TrialClock
 
 _UNKNOWN = (None, "not told yet")
+SAVES_REMEMBERED = 64
+"""Saves that may be asked for before the first of them is carried out, as when an answer comes at once. Fewer: one that
+fails would not be known any more."""
 
 
 class Life:
@@ -31,7 +35,7 @@ class Life:
         self._boot: BootFacts | None = None
         self._now_s = 0.0
         self._out: list[do.Effect] = []
-        self._saves: list[tuple[Journal, Journal]] = []
+        self._saves: deque[tuple[Journal, Journal]] = deque(maxlen=SAVES_REMEMBERED)
         self._seeding: tuple[Target | None, str | None] = _UNKNOWN
         self._clock: TrialClock | None = None
         self._again_at_s: float | None = None
@@ -40,6 +44,7 @@ class Life:
         self._refused: Target | None = None
         self._lost_offer: Target | None = None
         self._unsaved_tries = 0
+        self._unsaved_s = 0.0
         self._resume_at_s: float | None = None
         self._noted: tuple[str, str] | None = None
 
@@ -93,9 +98,21 @@ class Life:
         new = evolve(old, **changes)
         if new != old:
             self._journal = new
-            self._saves.append((old, new))
-            self._do(do.SaveJournal(new))
+            self._save(old, new)
         self._reseed()
+
+    def _save(self, old: Journal, new: Journal) -> None:
+        """Ask for a save; one asked for a moment ago, that nothing relies on by itself, gives way to it (SD cards wear)."""
+        for index in range(len(self._out) - 1, -1, -1):
+            effect = self._out[index]
+            if isinstance(effect, do.SaveJournal):
+                self._out[index] = do.SaveJournal(new)
+                self._saves[-1] = (self._saves[-1][0], new)
+                return
+            if not isinstance(effect, do.Note | do.Seed):
+                break
+        self._saves.append((old, new))
+        self._do(do.SaveJournal(new))
 
     def _slots_with(self, slot: str, content: SlotContent | None) -> dict[str, SlotContent | None]:
         return {**self._journal.slots, slot: content}

@@ -11,8 +11,8 @@ from fruitd.updater.table import IGNORED, ILLEGAL, RESTING, TABLE
 from fruitd.updater.work import WorkHandlers
 
 UNSAVED_LEAVE_TRIES = 3
-"""Failed saves after which a failed trial is left without its quarantine on disk. That is safe, because arming again needs a
-save of its own, and the tries stay counted. Fewer: a passing fault loses the reason. More: the bad release runs longer."""
+"""Failed saves after which a slot on trial is left although that cannot be recorded. It is safe, because arming again needs
+a save of its own, and the tries stay counted. Fewer: a passing fault ends a trial. More: a bad release runs longer."""
 
 
 class Updater(WorkHandlers, BootHandlers):
@@ -43,9 +43,7 @@ class Updater(WorkHandlers, BootHandlers):
     def handle(self, event: on.Event, now_s: float) -> list[do.Effect]:
         """Take one event in; returns what is to be done, in order."""
         self._now_s = now_s
-        if self._saves:
-            self._unsaved_tries = 0
-        self._out, self._saves = [], []
+        self._out = []
         if isinstance(event, on.Wakeup) and self._resume_at_s is not None and now_s >= self._resume_at_s:
             event = on.Started(self._facts)
         if isinstance(event, on.Started):
@@ -57,7 +55,7 @@ class Updater(WorkHandlers, BootHandlers):
             if self._strict:
                 raise
             self._journal = before
-            self._out, self._saves = [do.Note("bug", str(bug))], []
+            self._out = [do.Note("bug", str(bug))]
         return self._out
 
     def _dispatch(self, event: on.Event) -> None:
@@ -78,18 +76,23 @@ class Updater(WorkHandlers, BootHandlers):
     def journal_not_saved(self, journal: Journal, why: str, now_s: float) -> list[do.Effect]:
         """The `SaveJournal` with this journal could not be made durable: think again from what is on disk, after a pause."""
         self._now_s = now_s
-        before = next((old for old, new in self._saves if new is journal), None)
+        before = next((old for old, new in reversed(self._saves) if new is journal), None)
         if before is None:
             return [do.Note("bug", "a journal that was not asked to be saved was not saved")]
-        self._journal, self._saves = before, []
+        self._journal = before
+        self._saves.clear()
+        if now_s - self._unsaved_s > 2 * self._settings.retry_max_s:
+            self._unsaved_tries = 0
+        self._unsaved_s = now_s
         self._unsaved_tries += 1
         self._resume_at_s = now_s + self._pause_s(self._unsaved_tries)
         offer = journal.pending or journal.target
         if offer not in (before.target, before.pending) and not journal.rollback:
             self._lost_offer = offer
         effects: list[do.Effect] = [do.Note("state not saved", why)]
-        if journal.state is State.ROLLED_BACK and self._unsaved_tries >= UNSAVED_LEAVE_TRIES:
-            effects.append(do.RestartNode("the trial failed, and its record cannot be saved"))
+        on_trial = self._facts.active == journal.target_slot != self._facts.default
+        if on_trial and self._unsaved_tries >= UNSAVED_LEAVE_TRIES:
+            effects.append(do.RestartNode("on trial, and nothing about it can be saved"))
         return effects
 
     def _on_started(self, event: on.Started) -> None:
