@@ -1,0 +1,222 @@
+"""What all nodes of a world share, and how a node's cores are put together from its disk."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from attrs import define, field, frozen
+
+from fruitd.library import Library, Share
+from fruitd.node_core import NodeCore, NodeSettings
+from fruitd.updater.journal import Journal
+from fruitd.updater.machine import Updater
+from fruitd.updater.settings import UpdateSettings
+from simulations.world.checker import Checker
+from simulations.world.fabric import WorldFabric
+from simulations.world.heap import Dice, Heap
+from simulations.world.images import Behaviour, Image
+from simulations.world.machine import Machine
+from simulations.world.maintainer import CHANNEL, RESOURCE, SWARM, Maintainer, Published
+from simulations.world.network import Network
+from simulations.world.trace import Trace
+from swarm.address import Address
+from swarm.admission import Admission
+from swarm.core import SwarmCore, SwarmSettings
+from swarm.errors import RefusedError
+from swarm.me import Me
+from swarm.news.record import Record, Signature
+from swarm.news.store import RecordStore
+from swarm.seal import Keyring
+from swarm.trust.keys import SecretKey
+from swarm.trust.root import Role, RoleKeys, TrustRoot
+from swarm.trust.trusted_set import TrustedSet
+
+CONTROL_PORT = 47101
+TRANSFER_PORT = 47102
+SOFTWARE = "world"
+
+
+@frozen
+class NodePlan:
+    """What one node is, for its whole life."""
+
+    number: int
+    site: int
+    hardware: frozenset[str]
+    identity: SecretKey
+    site_name: str
+    """"" where the node was not told."""
+
+    @property
+    def node_id(self) -> bytes:
+        """20 bytes."""
+        return self.identity.node_id
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"n{self.number}"
+
+
+class Verdicts:
+    """The admission rules, with one memory for all nodes of a world.
+
+    A verdict is a function of the record and the trust root alone, and all nodes here have one root: so a signature is
+    checked once for the world rather than once for each node, which is most of what a large world would otherwise compute.
+    """
+
+    def __init__(self, trusted: TrustedSet) -> None:
+        self._admission = Admission(trusted)
+        self._known: dict[tuple[bytes, tuple[Signature, ...]], str | None] = {}
+
+    def verdict(self, record: Record) -> None:
+        """As `Admission.verdict`."""
+        name = (record.content_hash, record.signatures)
+        if name not in self._known:
+            try:
+                self._admission.verdict(record)
+                self._known[name] = None
+            except RefusedError as error:
+                self._known[name] = str(error)
+        why = self._known[name]
+        if why is not None:
+            raise RefusedError(why)
+
+
+@define
+class Surroundings:
+    """Everything a host needs of its world."""
+
+    heap: Heap
+    dice: Dice
+    trace: Trace
+    network: Network
+    checker: Checker
+    fabric: WorldFabric
+    maintainer: Maintainer
+    update_settings: UpdateSettings
+    factory: Image
+    contacts: tuple[Address, ...] = ()
+    health_hiccups: float = 0.0
+    published: list[Published] = field(factory=list)
+    on_record: Callable[[int, Record], None] = field(default=lambda node, record: None)
+    on_note: Callable[[int, str, str], None] = field(default=lambda node, what, why: None)
+    on_commit: Callable[[int, str], None] = field(default=lambda node, slot: None)
+    keyring: Keyring = field(init=False)
+    trusted: TrustedSet = field(init=False)
+    verdicts: Verdicts = field(init=False)
+    _behaviours: dict[tuple[int, ...], Behaviour] = field(init=False, factory=dict)
+
+    @keyring.default
+    def _new_keyring(self) -> Keyring:
+        return Keyring((self.dice.bytes_for("swarm key"),))
+
+    @trusted.default
+    def _new_trusted(self) -> TrustedSet:
+        return TrustedSet(trust_root(self.maintainer))
+
+    @verdicts.default
+    def _new_verdicts(self) -> Verdicts:
+        return Verdicts(self.trusted)
+
+    @property
+    def health_interval_s(self) -> float:
+        """Time between health samples."""
+        return self.update_settings.health_interval_s
+
+    def __attrs_post_init__(self) -> None:
+        self._behaviours[self.factory.blocks] = Behaviour.GOOD
+        self.checker.add_factory_image(self.factory.blocks)
+
+    def publish(self, published: Published) -> None:
+        """The world takes note of a signed release; nodes hear of it by their own means."""
+        self.published.append(published)
+        self._behaviours[published.image.blocks] = published.image.behaviour
+        self.checker.add_release(published)
+        self.checker.add_genuine(published.manifest)
+        self.fabric.publish(published.infohash, published.image, published.piece_bytes)
+
+    def behaviour(self, machine: Machine, slot: str) -> Behaviour | None:
+        """What happens to a machine that boots this slot; None where there is no whole system in it."""
+        return self._behaviours.get(tuple(machine.slots[slot].blocks))
+
+    def healthy(self, machine: Machine, rng: random.Random) -> bool:
+        """One health sample of the system that runs."""
+        assert machine.active is not None
+        if self.behaviour(machine, machine.active) is not Behaviour.GOOD:
+            return False
+        return not self.health_hiccups or rng.random() >= self.health_hiccups
+
+    def record_accepted(self, node: int, record: Record) -> None:
+        """A node's store took a record in."""
+        self.trace.note(
+            self.heap.now_s,
+            node,
+            "record",
+            f"{record.kind} {record.sequence} {record.content_hash.hex()[:16]}",
+        )
+        self.checker.record_accepted(node, record)
+        self.on_record(node, record)
+
+    def noted(self, node: int, what: str, why: str) -> None:
+        """A node wrote a line into its history."""
+        self.checker.noted(node, what, why)
+        self.on_note(node, what, why)
+
+    def new_machine(self, plan: NodePlan) -> Machine:
+        """A computer with the factory image in slot a."""
+        machine = Machine(len(self.factory.blocks), self.dice.named("machine", plan.number))
+        machine.slots["a"].blocks[:] = self.factory.blocks
+        self.checker.add_node(plan.number, machine, plan.hardware)
+        return machine
+
+    def new_core(self, plan: NodePlan, machine: Machine, now_s: float, life: int) -> NodeCore:
+        """The node's cores, as a daemon that starts makes them from what is on its disk."""
+        disk = machine.disk
+        store = RecordStore(self.verdicts.verdict)
+        for records in disk.records.values():
+            for record in records:
+                store.offer(record)
+        me = Me(plan.node_id, plan.name, plan.site_name, CONTROL_PORT, TRANSFER_PORT)
+        rng = self.dice.named("core", plan.number, life)
+        library = Library(
+            disk.torrents.values(), [Share(infohash, path) for infohash, path in disk.shares.items()]
+        )
+        swarm = SwarmCore(
+            me, SwarmSettings(contacts=self.contacts), self.keyring, store, library.blob, rng, now_s
+        )
+        return NodeCore(
+            NodeSettings(plan.name, plan.site_name, SOFTWARE, RESOURCE, plan.hardware, CHANNEL),
+            swarm=swarm,
+            store=store,
+            trusted=self.trusted,
+            updater=Updater(disk.journal or Journal(), self.update_settings, rng),
+            identity=WatchedKey(plan.identity.seed, plan.identity.name, self.checker),
+            library=library,
+            rng=rng,
+        )
+
+
+@frozen(slots=False)
+class WatchedKey(SecretKey):
+    """A node's identity key that tells the checker what it signs."""
+
+    checker: Checker
+
+    def sign(self, message: bytes) -> bytes:
+        """As `SecretKey.sign`."""
+        self.checker.add_genuine_message(message)
+        return super().sign(message)
+
+
+def trust_root(maintainer: Maintainer) -> TrustRoot:
+    """The root that says: two of three release keys."""
+    root = bytes(maintainer.root_key.verify_key)
+    release = [bytes(key.verify_key) for key in maintainer.release_keys]
+    names = {root: "root", **{key: f"release-{n}" for n, key in enumerate(release)}}
+    roles = {
+        Role.ROOT: RoleKeys(1, frozenset({root})),
+        Role.RELEASE: RoleKeys(2, frozenset(release)),
+    }
+    return TrustRoot(SWARM, 1, names, roles)
