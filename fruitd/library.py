@@ -13,6 +13,10 @@ from fruitd.leaf_shelf import LeafShelf
 from fruitd.node_effects import KeepShare, MakeLeaves, NodeEffect, StartSeed, StopSeed
 from fruitd.updater.journal import SLOTS, Target
 
+SHARES_MAX = 4
+"""Published image files served at once; the oldest go first. More: a publisher serves releases nobody needs any more. Fewer:
+a release that failed on this node is gone before slow nodes, or those for other hardware, have come for theirs."""
+
 
 @frozen
 class Share:
@@ -100,7 +104,19 @@ class Library:
             return []
         share = Share(infohash, path)
         self._shares[infohash] = share
-        return [KeepShare(infohash, sha256, path), *self._serve_share(share)]
+        effects: list[NodeEffect] = [KeepShare(infohash, sha256, path), *self._serve_share(share)]
+        while len(self._shares) > SHARES_MAX:
+            effects += self._forget_share(next(iter(self._shares)))
+        return effects
+
+    def _forget_share(self, infohash: str) -> list[NodeEffect]:
+        del self._shares[infohash]
+        shelved = self._torrents.get(infohash)
+        effects: list[NodeEffect] = [KeepShare(infohash, shelved.sha256.hex() if shelved else "", None)]
+        if self._served.get(infohash, "a") not in SLOTS:
+            del self._served[infohash]
+            effects.append(StopSeed(infohash))
+        return effects
 
     def unshare(self, target: Target) -> list[NodeEffect]:
         """The shared file is not to be relied on any more, or not needed."""
@@ -120,12 +136,16 @@ class Library:
             if place in SLOTS and (infohash, place) != wanted:
                 del self._served[infohash]
                 effects.append(StopSeed(infohash))
+                # Given up here, perhaps because it failed its trial; others may still come for what was published here.
+                if infohash in self._shares:
+                    effects += self._serve_share(self._shares[infohash])
         if target is None or slot is None or self._served.get(target.infohash) == slot:
             return effects
         metainfo = self.torrent(target.infohash)
         if metainfo is None:
             return effects
-        effects += self.unshare(target)
+        if self._served.pop(target.infohash, None) is not None:
+            effects.append(StopSeed(target.infohash))
         self._served[target.infohash] = slot
         effects.append(StartSeed(target.infohash, metainfo.raw, target.length_bytes, slot, None))
         return effects
