@@ -23,11 +23,11 @@ ROUNDS_MAX = 256
 
 @define
 class Comparison:
-    """`node_id` is empty where only the address is known. `digests` are ours and theirs when it began."""
+    """`node_id` is empty where only the address is known. `theirs` is the digest the peer showed."""
 
     node_id: bytes
     address: Address
-    digests: tuple[bytes, bytes]
+    theirs: bytes
     gives: list[Record] = Factory(list)
     wants: list[tuple[str, bytes]] = Factory(list)
     asked: list[tuple[str, bytes]] = Factory(list)

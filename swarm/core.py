@@ -21,7 +21,6 @@ from swarm.discovery.peers import Peer, PeerInfo, sample
 from swarm.effects import (
     BlobFetched,
     BlobUnavailable,
-    BlobWanted,
     OpenStream,
     PeersChanged,
     RecordForgotten,
@@ -38,19 +37,17 @@ from swarm.news.gossip import Fanouts, Path, Rounds, plan_push
 from swarm.news.record import Record
 from swarm.news.store import RecordStore
 from swarm.seal import Keyring
-from swarm.server import BlobSource, answer_exchange, answer_get, answer_sync, worth_telling
+from swarm.server import BlobSource, Server
 from swarm.settings import SwarmSettings
 from swarm.wire import (
     Chunk,
     Exchange,
-    Get,
     Have,
     No,
     Push,
     Records,
     Reply,
     Request,
-    Sync,
     SyncReply,
     fits_datagram,
 )
@@ -67,11 +64,11 @@ COMPARE_GAP_S = 2.0
 FRUITLESS_S = 600.0
 """A peer whose store stays different though neither has anything for the other (one refuses what the other
 holds) is compared with again after this long, or as soon as either store changes."""
+FAILED_MAX_S = 300.0
+"""Longest pause after comparisons with a peer failed again and again: its UDP passes and its TCP does not."""
 SEARCH_PEERS = 4
 SEARCH_GAP_S = 2.0
 """While a blob has no source, this many far peers are asked every so often what they hold."""
-BLOB_WANTED_GAP_S = 5.0
-"""Least time between two `BlobWanted` for one blob."""
 
 
 class SwarmCore:
@@ -99,10 +96,10 @@ class SwarmCore:
     ) -> None:
         self._settings = settings
         self._store = store
-        self._blobs = blobs
         self._rng = rng
         self._envelope = Envelope(keyring, rng)
         self._members = Membership(me, settings, self._envelope, store.digest, rng, now_s)
+        self._server = Server(store, blobs, self._members.table, rng)
         self._intake = Intake(store)
         self._rounds = Rounds(settings.hot_rounds_s, settings.pull_interval_s, rng, now_s)
         self._fanouts = Fanouts(settings.fanout, settings.status_fanout, settings.neighbour_fanout)
@@ -111,7 +108,6 @@ class SwarmCore:
         self._comparing: set[Address] = set()
         self._streams: dict[int, tuple[bytes, Comparison | Order]] = {}
         self._last_token = 0
-        self._blob_wanted_s: dict[bytes, float] = {}
 
     # ------------------------------------------------------------------ time
 
@@ -164,21 +160,19 @@ class SwarmCore:
         wanted = self._store.wanted([(have.kind, have.key, have.sequence, have.hash8)])
         if not wanted or source in self._comparing:
             return []
-        talk = Comparison(b"", source, (self._store.digest(), b""), wants=wanted)
+        talk = Comparison(b"", source, b"", wants=wanted)
         exchange = talk.next_exchange()
         return [] if exchange is None else [self._ask(talk, source, exchange)]
 
     # ------------------------------------------------------------------ records
 
     def publish(self, record: Record, now_s: float) -> Effects:
-        """Take in a record made on this machine and spread it; raises `RefusedError` if it must not be
-        believed."""
+        """Take in a record made on this machine and spread it; raises `RefusedError` if it is not to be believed."""
         news, effects = self._intake.publish(record)
         return effects + self._spread(record, None, Path.LOCAL, now_s) if news else effects
 
     def prune(self, wall_s: float) -> Effects:
-        """Drop expired records. `wall_s`: calendar time, seconds since 1970, never before the clock's
-        floor."""
+        """Drop expired records. `wall_s`: calendar time, seconds since 1970, never below the clock's floor."""
         return [RecordForgotten(kind, key) for kind, key in self._store.prune(wall_s)]
 
     def _take_in(
@@ -231,8 +225,8 @@ class SwarmCore:
         return [*self._members.ask(chosen, now_s)]
 
     def _compare_with(self, peer: Peer, now_s: float) -> Effects:
-        digests = (self._store.digest(), peer.digest or b"")
-        pause_s = FRUITLESS_S if peer.fruitless == digests else COMPARE_GAP_S
+        theirs = peer.digest or b""
+        pause_s = FRUITLESS_S if peer.settled == (self._store.digest(), theirs) else COMPARE_GAP_S
         address = peer.info.address
         if now_s - peer.compared_s < pause_s or address in self._comparing:
             return []
@@ -240,12 +234,13 @@ class SwarmCore:
             self._members.doubt(peer, now_s + self._rng.uniform(0.5, 1.5))
             return []
         peer.compared_s = now_s
-        talk = Comparison(peer.info.node_id, address, digests)
+        talk = Comparison(peer.info.node_id, address, theirs)
         return [self._ask(talk, address, talk.begin(self._store))]
 
     def _on_comparison(self, talk: Comparison, reply: Reply, now_s: float) -> Effects:
         effects: Effects = []
         following: Request | None = None
+        failed = False
         match reply:
             case SyncReply():
                 self._members.hear_of(reply.peers)
@@ -257,21 +252,28 @@ class SwarmCore:
                 following = talk.exchanged(records, self._store)
             case Chunk():
                 effects = [Refused("stream", "a chunk answers no comparison", str(talk.address))]
-            case No(why=why):
-                effects = [Refused("stream", f"comparison refused: {why}", str(talk.address))]
+                failed = True
+            case No():
+                failed = True
         if following is not None:
             return [*effects, self._ask(talk, talk.address, following)]
-        self._end_comparison(talk, now_s)
+        self._end_comparison(talk, now_s, failed=failed)
         return effects
 
-    def _end_comparison(self, talk: Comparison, now_s: float) -> None:
+    def _end_comparison(self, talk: Comparison, now_s: float, *, failed: bool = False) -> None:
         self._comparing.discard(talk.address)
-        peer = self._members.table.get(talk.node_id)
-        if peer is not None:
-            peer.fruitless = None if talk.changed else talk.digests
-            peer.digest = None
         if talk.taken:
             self._members.announce(now_s)
+        peer = self._members.table.get(talk.node_id)
+        if peer is None:
+            return
+        if failed:
+            peer.failures = min(peer.failures + 1, 16)
+            pause_s = min(FAILED_MAX_S, COMPARE_GAP_S * 2.0**peer.failures)
+            self._members.doubt(peer, now_s + pause_s * self._rng.uniform(0.75, 1.25))
+        else:
+            peer.failures, peer.digest = 0, None
+            peer.settled = (self._store.digest(), talk.theirs)
 
     # ------------------------------------------------------------------ streams
 
@@ -298,7 +300,7 @@ class SwarmCore:
 
     def _stream_over(self, purpose: Comparison | Order, why: str, now_s: float, *, garbage: bool) -> Effects:
         if isinstance(purpose, Comparison):
-            self._end_comparison(purpose, now_s)
+            self._end_comparison(purpose, now_s, failed=True)
             return []
         if garbage:
             self._fetches.lied(purpose, why, now_s)
@@ -321,18 +323,10 @@ class SwarmCore:
         except RefusedError as error:
             return b"", [Refused("stream", str(error), str(source))]
         effects: Effects = []
-        reply: Reply
-        match message:
-            case Sync():
-                told = worth_telling(self._members.table.all(), source)
-                self._rng.shuffle(told)
-                reply = answer_sync(message, self._store, told)
-            case Exchange():
-                effects = self._take_in(message.records, source, Path.COMPARED, now_s)[1]
-                reply = answer_exchange(message, self._store)
-            case Get():
-                reply = answer_get(message, self._blobs)
-                effects = self._blob_wanted(message, now_s) if isinstance(reply, No) else []
+        if isinstance(message, Exchange):
+            effects += self._take_in(message.records, source, Path.COMPARED, now_s)[1]
+        reply, wanted = self._server.reply(message, source, now_s)
+        effects += wanted
         return self._envelope.seal_reply(exchange_id, reply), effects
 
     # ------------------------------------------------------------------ blobs
@@ -389,15 +383,6 @@ class SwarmCore:
                 self._fetches.lied(order, "answered something else", now_s)
                 effects.append(Refused("stream", "no chunk where one was asked for", str(order.address)))
         return effects + self._work_on_blobs(now_s)
-
-    def _blob_wanted(self, request: Get, now_s: float) -> Effects:
-        told_s = self._blob_wanted_s
-        for blob_id in [b for b, at_s in told_s.items() if now_s - at_s >= BLOB_WANTED_GAP_S]:
-            del told_s[blob_id]
-        if request.blob_id in told_s or len(told_s) >= 64:
-            return []
-        told_s[request.blob_id] = now_s
-        return [BlobWanted(request.kind, request.blob_id)]
 
     # ------------------------------------------------------------------ peers
 

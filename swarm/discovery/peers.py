@@ -61,8 +61,10 @@ class Peer:
     digest: bytes | None = None
     pinged_s: float = float("-inf")
     compared_s: float = float("-inf")
-    fruitless: tuple[bytes, bytes] | None = None
-    """(our digest, its digest) of a sync that changed neither store: asking again is no use."""
+    failures: int = 0
+    """Comparisons with it that failed, since one went well."""
+    settled: tuple[bytes, bytes] | None = None
+    """(our digest, its digest) after a comparison: if it shows that pair again, neither has anything for the other."""
 
 
 class PeerTable:
