@@ -10,12 +10,12 @@ it is the calendar time that other nodes see.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 from attrs import frozen
-from swarm.core import SwarmCore
 
+from bep35.merkle import root_of
 from fruitd.boot_facts import BootFacts
 from fruitd.library import Library
 from fruitd.node_effects import (
@@ -31,10 +31,11 @@ from fruitd.offer import release_of, target_of
 from fruitd.own_status import node_status
 from fruitd.updater import effects as update_effects
 from fruitd.updater import events as update_events
-from fruitd.updater.journal import State, Target
+from fruitd.updater.journal import Journal, State, Target
 from fruitd.updater.machine import Updater
 from swarm import effects as swarm_effects
 from swarm.address import Address
+from swarm.core import SwarmCore
 from swarm.errors import RefusedError
 from swarm.news.record import Record
 from swarm.news.store import RecordStore
@@ -98,6 +99,8 @@ class NodeCore:
         self._status_due_s = 0.0
         self._status_said_s = float("-inf")
         self._offer_peers_due_s = float("inf")
+        self._update_due_s = float("inf")
+        self._active_slot: str | None = None
         self._started_s = 0.0
 
     # ------------------------------------------------------------------ the host calls these
@@ -108,6 +111,7 @@ class NodeCore:
         self._status_due_s = now_s + self._rng.uniform(1.0, 3.0)
         effects = self.library.serve_shares()
         if self.updater is not None and boot is not None:
+            self._active_slot = boot.active
             effects += self._update(update_events.Started(boot), now_s)
         effects += self._offer_newest(now_s)
         effects += self._tell_holdings(now_s)
@@ -130,24 +134,25 @@ class NodeCore:
         reply, effects = self.swarm.answer(request, source, now_s)
         return reply, self._from_swarm(effects, now_s)
 
+    def set_contacts(self, contacts: Sequence[Address], now_s: float) -> Effects:
+        """The configured contacts, their names looked up."""
+        return self._from_swarm(self.swarm.set_contacts(contacts, now_s), now_s)
+
     def next_wakeup_s(self) -> float:
         """When `on_wakeup` wants to be called next."""
         due = min(self.swarm.next_wakeup_s(), self._status_due_s, self._offer_peers_due_s)
-        if self.updater is not None:
-            due = min(due, self.updater.next_wakeup_s() or float("inf"))
-        return due
+        return min(due, self._update_due_s)
 
     def on_wakeup(self, now_s: float) -> Effects:
         """Time has passed."""
         effects = self._from_swarm(self.swarm.on_wakeup(now_s), now_s)
-        if self.updater is not None:
-            due = self.updater.next_wakeup_s()
-            if due is not None and due <= now_s:
-                effects += self._update(update_events.Wakeup(), now_s)
+        if self._update_due_s <= now_s:
+            effects += self._update(update_events.Wakeup(), now_s)
         if self._offer_peers_due_s <= now_s:
             effects += self._offer_peers(now_s)
         if self._status_due_s <= now_s:
             effects += self._say_status(now_s)
+            effects += self._from_swarm(self.swarm.prune(now_s + self.wall_offset_s), now_s)
             self.library.leaves.forget_unused(now_s)
         return effects
 
@@ -167,9 +172,25 @@ class NodeCore:
         """An effect for this image could not be carried out."""
         return self._update(update_events.StepFailed(infohash, why, final), now_s)
 
-    def leaves_made(self, pieces_root: bytes, leaves: bytes, now_s: float) -> None:
-        """MakeLeaves is done; peers that ask again will be served."""
+    def journal_not_saved(self, journal: Journal, why: str, now_s: float) -> Effects:
+        """A SaveJournal could not be made durable. The host must not carry out any effect that stood behind it."""
+        if self.updater is None:
+            return []
+        before = (self.updater.journal.state, self.updater.journal.target)
+        return self._updated(self.updater, self.updater.journal_not_saved(journal, why, now_s), before, now_s)
+
+    def leaves_made(self, pieces_root: bytes, leaves: bytes, now_s: float) -> Effects:
+        """MakeLeaves is done, with no leaves where the image could not be read.
+
+        Peers that ask again will be served, and check what they get; a slot of our own that waited for them goes on only
+        with leaves that belong to the signed root.
+        """
+        waiting = self._waiting_for_leaves.get(pieces_root)
+        if waiting is not None and not (leaves and root_of(leaves) == pieces_root):
+            target = waiting[1]
+            return self.library.unshare(target) + self._fetch_leaves(target, pieces_root, now_s)
         self.library.leaves.put(pieces_root, leaves, now_s)
+        return self._leaves_ready(pieces_root, now_s)
 
     def publish(self, manifest: Record, torrent: bytes, image_path: str | None, now_s: float) -> Effects:
         """Take a release from a maintainer: verified like any other news, then spread.
@@ -316,8 +337,12 @@ class NodeCore:
         self._waiting_for_leaves = {root: (work, target, slot)}
         if self.library.leaves.get(root) is not None:
             return self._leaves_ready(root, now_s)
+        # What was published here can be hashed here; peers may have nothing but what they got from this node.
+        return self.library.make_leaves(root) or self._fetch_leaves(target, root, now_s)
+
+    def _fetch_leaves(self, target: Target, root: bytes, now_s: float) -> Effects:
         blocks = -(-target.length_bytes // BLOCK_BYTES)
-        fetch = self.swarm.fetch_blob("leaves", root, 32 * blocks, metainfo.infohash, now_s)
+        fetch = self.swarm.fetch_blob("leaves", root, 32 * blocks, bytes.fromhex(target.infohash), now_s)
         return self._from_swarm(fetch, now_s)
 
     def _leaves_ready(self, root: bytes, now_s: float) -> Effects:
@@ -338,11 +363,20 @@ class NodeCore:
         if self.updater is None:
             return []
         before = (self.updater.journal.state, self.updater.journal.target)
-        effects: Effects = []
-        for effect in self.updater.handle(event, now_s):
-            effects += self._from_updater(effect, now_s)
-        if before != (self.updater.journal.state, self.updater.journal.target):
+        return self._updated(self.updater, self.updater.handle(event, now_s), before, now_s)
+
+    def _updated(
+        self,
+        updater: Updater,
+        asked: Iterable[update_effects.Effect],
+        before: tuple[State, Target | None],
+        now_s: float,
+    ) -> Effects:
+        effects = [made for effect in asked for made in self._from_updater(effect, now_s)]
+        if before != (updater.journal.state, updater.journal.target):
             self._status_due_s = min(self._status_due_s, max(now_s + 0.2, self._status_said_s + STATUS_GAP_S))
+        due_s = updater.next_wakeup_s(now_s)
+        self._update_due_s = float("inf") if due_s is None else due_s
         return effects
 
     def _from_updater(self, effect: update_effects.Effect, now_s: float) -> Effects:
@@ -385,8 +419,7 @@ class NodeCore:
             return self.step_failed(target.infohash, "its torrent file is not here any more", now_s)
         # An image file shared here that does not hold the image any more is given up: fetch like everyone else.
         effects = self.library.unshare(target)
-        torrent = metainfo.raw
-        effects.append(StartFetch(target, slot, torrent, self._bitmap.get(target.infohash, b"")))
+        effects.append(StartFetch(target, slot, metainfo.raw, self._bitmap.get(target.infohash, b"")))
         return effects + self._offer_peers(now_s)
 
     def _stop_work(self, infohash: str) -> Effects:
@@ -431,13 +464,12 @@ class NodeCore:
     def _own_status(self, wall_s: float, now_s: float) -> NodeStatus:
         settings = self.settings
         journal = self.updater.journal if self.updater is not None else None
-        active = self.updater.active_slot if self.updater is not None else None
         return node_status(
             settings.name,
             settings.site,
             settings.software,
             journal,
-            active,
+            self._active_slot,
             at_s=wall_s,
             uptime_s=now_s - self._started_s,
         )

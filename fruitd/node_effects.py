@@ -97,7 +97,10 @@ class OfferPeers:
 
 @frozen
 class MakeLeaves:
-    """Hash the image at `slot` or `path` into leaves, in the background. Answered by `leaves_made`."""
+    """Hash the image at `slot` or `path` into leaves, in the background.
+
+    Answered by `leaves_made`, with b"" where the image cannot be read.
+    """
 
     pieces_root: bytes
     length_bytes: int

@@ -179,7 +179,8 @@ class SlotWork:
         if core is None:
             return
         blocks = self.stored(effect.slot, effect.path)[: -(-effect.length_bytes // BLOCK_BYTES)]
-        core.leaves_made(effect.pieces_root, b"".join(leaf(block) for block in blocks), self._host.steady_s())
+        leaves = b"".join(leaf(block) for block in blocks)
+        self._host.carry_out(core.leaves_made(effect.pieces_root, leaves, self._host.steady_s()))
 
     def stored(self, slot: str | None, path: str | None) -> Sequence[int]:
         """The blocks in a slot, or in an image file."""
