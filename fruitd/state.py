@@ -1,0 +1,332 @@
+"""What a node keeps across restarts, on its data partition and never in a slot (design D9).
+
+The journal is durable when `save_journal` returns; so is a record, unless it is a status. Status records, history and refusals
+wait for the next such write or for `flush`, because SD cards wear; a power cut may cost the last of them. On a full disk a
+reserve is given up so that the journal can still be saved; everything else waits or is dropped, and never raises.
+
+Every method may be called from any thread; one at a time gets in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import sqlite3
+import threading
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from fruitd.errors import RefusedError, RetryError
+from fruitd.journal_codec import decode_journal, encode_journal
+from fruitd.state_schema import connect, move_aside, salvage_journal
+from fruitd.state_waiting import WaitingWrites
+from fruitd.torrent_shelf import TorrentShelf
+from fruitd.updater.journal import Journal
+from swarm.errors import RefusedError as SwarmRefusedError
+from swarm.news.record import Record
+
+RECORDS_ROWS_MAX = 50_000
+"""More than a swarm of 10,000 nodes has; the store has its own, smaller bound."""
+RESERVE_BYTES = 256 * 1024
+RESERVE_AGAIN_BYTES = 4 * RESERVE_BYTES
+"""Free space needed before the reserve is set aside again. Less: it would be taken in the middle of the same trouble."""
+
+
+@frozen
+class SharedImage:
+    """An image file outside the slots that this node serves because it was published here."""
+
+    infohash: str
+    torrent_sha256: str
+    path: str
+
+
+class NodeState:
+    """The state folder of one node: `state.db`, `torrents/`, `reserve` and `lock`."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open it, making what is missing.
+
+        `notes` then holds what had to be done about damage, for the log and the history. Raises `RefusedError` if another
+        daemon has it, or if it cannot be used at all.
+        """
+        self.notes: list[str] = []
+        self.trouble: str | None = None
+        """Why the last write failed; None when it went well. For `fruit doctor`."""
+        self._folder = folder
+        self._gate = threading.RLock()
+        self._waiting = WaitingWrites()
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = self._take_lock()
+            self.torrents = TorrentShelf(folder / "torrents")
+        except OSError as error:
+            raise RefusedError(f"state folder {folder} cannot be used: {error.strerror or error}") from error
+        try:
+            self._db, self._journal = self._open()
+        except (OSError, sqlite3.Error) as error:
+            os.close(self._lock)
+            raise RefusedError(f"state in {folder} cannot be opened: {error}") from error
+        self._set_reserve()
+
+    # -- opening and closing -------------------------------------------------------------------------------------
+
+    def _take_lock(self) -> int:
+        path = self._folder / "lock"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 32).decode("ascii", "replace").strip() or "unknown"
+            os.close(descriptor)
+            raise RefusedError(
+                f"another fruitd (process {holder}) runs on the state in {self._folder}; stop it, or set another state_dir"
+            ) from None
+        with contextlib.suppress(OSError):  # a full disk must not keep the node from starting
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()}\n".encode())
+        return descriptor
+
+    def _open(self) -> tuple[sqlite3.Connection, Journal]:
+        path = self._folder / "state.db"
+        try:
+            db = self._connect(path)
+        except sqlite3.OperationalError:
+            raise  # no permission, no room: that says nothing against the database itself
+        except sqlite3.DatabaseError as error:
+            return self._start_anew(path, str(error))
+        document = _document(db)
+        if document is None:
+            return db, Journal()
+        try:
+            return db, decode_journal(document)
+        except RefusedError as error:
+            db.close()
+            return self._start_anew(path, str(error))
+
+    def _connect(self, path: Path) -> sqlite3.Connection:
+        try:
+            return connect(path)
+        except sqlite3.OperationalError as error:
+            self._failed(error)  # opening needs a little room too; the reserve is for that as well
+            return connect(path)
+
+    def _start_anew(self, path: Path, why: str) -> tuple[sqlite3.Connection, Journal]:
+        """Damage: nothing is thrown away, and the journal is carried over where it can still be read."""
+        document = salvage_journal(path)
+        aside = move_aside(path)
+        self.notes.append(
+            f"the state was damaged ({why}); it is kept as {aside.name}, and a new one is begun"
+        )
+        journal = Journal()
+        if document is not None:
+            with contextlib.suppress(RefusedError):
+                journal = decode_journal(document)
+                self.notes.append("what is known of updates was carried over from the damaged state")
+        db = connect(path)
+        db.execute("INSERT INTO journal VALUES (1, ?)", (encode_journal(journal),))
+        return db, journal
+
+    def close(self) -> None:
+        """Write what waits, and let go of the state. May be repeated."""
+        with self._gate:
+            if self._lock < 0:
+                return
+            self.flush()
+            self._db.close()
+            os.close(self._lock)
+            self._lock = -1
+
+    # -- writing -------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._db
+            self._db.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
+            raise
+
+    def save_journal(self, journal: Journal) -> None:
+        """Durable at return. Raises `RetryError` if it cannot be saved; the one saved before then still holds."""
+        document = encode_journal(journal)
+        with self._gate:
+            for with_the_rest in (True, False, False):
+                try:
+                    with self._transaction() as db:
+                        db.execute("INSERT OR REPLACE INTO journal VALUES (1, ?)", (document,))
+                        if with_the_rest:
+                            self._waiting.write(db)
+                except sqlite3.Error as error:
+                    self._failed(error)
+                    continue
+                self._journal = journal
+                self._wrote(with_the_rest)
+                return
+            raise RetryError(f"the journal cannot be saved: {self.trouble}")
+
+    def flush(self) -> None:
+        """Write what waits. On failure it goes on waiting; what is beyond the bounds is dropped. Never raises."""
+        with self._gate:
+            if not self._waiting:
+                return
+            try:
+                with self._transaction() as db:
+                    self._waiting.write(db)
+            except sqlite3.Error as error:
+                self._failed(error, release_reserve=False)
+            else:
+                self._wrote(True)
+
+    def _wrote(self, the_rest: bool) -> None:
+        self.trouble = None
+        if the_rest:
+            self._waiting.clear()
+        self._set_reserve()
+
+    def _failed(self, error: sqlite3.Error, *, release_reserve: bool = True) -> None:
+        self.trouble = f"the state in {self._folder} cannot be written: {error}"
+        if release_reserve and _is_full(error):
+            with contextlib.suppress(OSError):
+                (self._folder / "reserve").unlink()
+
+    def _set_reserve(self) -> None:
+        path = self._folder / "reserve"
+        try:
+            if path.exists() and path.stat().st_size == RESERVE_BYTES:
+                return
+            room = os.statvfs(self._folder)
+            if room.f_bavail * room.f_frsize < RESERVE_AGAIN_BYTES:
+                return
+            with path.open("wb") as file:
+                file.write(
+                    os.urandom(RESERVE_BYTES)
+                )  # a file system that compresses would keep nothing for zeros
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                self.notes.append(f"no reserve for a full disk could be set aside: {error.strerror}")
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+    # -- the journal ---------------------------------------------------------------------------------------------
+
+    def journal(self) -> Journal:
+        """The journal that is on disk."""
+        return self._journal
+
+    # -- records -------------------------------------------------------------------------------------------------
+
+    def put_record(self, record: Record) -> None:
+        """Keep a verified record in place of older ones of its key. Two of one sequence are both kept: they are proof.
+
+        Durable at return unless it is a status or the disk is full; then it waits for the next write.
+        """
+        with self._gate:
+            self._waiting.put_record(record)
+            if record.kind != "status":
+                self.flush()
+
+    def forget_record(self, kind: str, key: bytes) -> None:
+        """The record of this key is no longer wanted; its row goes with the next write."""
+        with self._gate:
+            self._waiting.forget_record(kind, key)
+
+    def records(self) -> list[Record]:
+        """Every record kept. A row that cannot be read is left out and noted: the swarm has it."""
+        with self._gate:
+            self.flush()
+            found = []
+            for (row,) in self._db.execute("SELECT record FROM records LIMIT ?", (RECORDS_ROWS_MAX,)):
+                try:
+                    found.append(Record.decode(row))
+                except (SwarmRefusedError, TypeError) as error:
+                    self.notes.append(f"a record in the state is left out: {error}")
+            return found
+
+    # -- history and refusals ------------------------------------------------------------------------------------
+
+    def add_history(
+        self, at_s: float, what: str, why: str, release: int | None = None, version: str | None = None
+    ) -> None:
+        """Add a line. Never raises; on disk after the next write."""
+        with self._gate:
+            self._waiting.add_history(at_s, what, why, release, version)
+
+    def history(self, limit: int = 100) -> list[dict[str, Any]]:
+        """The newest `limit` lines, oldest first, as the API shows them."""
+        with self._gate:
+            return self._waiting.history(self._db, limit)
+
+    def add_refusal(self, what: str, why: str, source: str, now_s: float) -> None:
+        """Count something refused under (`what`, `why`). Never raises; on disk after the next write."""
+        with self._gate:
+            self._waiting.add_refusal(what, why, source, now_s)
+
+    def refusals(self) -> list[dict[str, Any]]:
+        """What was refused, latest first, as the API shows it."""
+        with self._gate:
+            return self._waiting.refusals(self._db)
+
+    # -- small facts ---------------------------------------------------------------------------------------------
+
+    def meta(self, name: str) -> bytes | None:
+        """A small fact by name, such as the floor of the clock."""
+        with self._gate:
+            row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return row[0] if row is not None and isinstance(row[0], bytes) else None
+
+    def set_meta(self, name: str, value: bytes) -> bool:
+        """Keep a small fact, durably; False (and `trouble`) if it could not be written."""
+        return self._write("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+
+    def shares(self) -> list[SharedImage]:
+        """Image files that are served from outside the slots."""
+        with self._gate:
+            return [
+                SharedImage(*row)
+                for row in self._db.execute("SELECT infohash, torrent_sha256, path FROM shares")
+            ]
+
+    def keep_share(self, share: SharedImage) -> bool:
+        """Remember a shared image file; False if it could not be written."""
+        return self._write(
+            "INSERT OR REPLACE INTO shares VALUES (?, ?, ?)",
+            (share.infohash, share.torrent_sha256, share.path),
+        )
+
+    def forget_share(self, infohash: str) -> bool:
+        """Share this image no more; False if it could not be written."""
+        return self._write("DELETE FROM shares WHERE infohash = ?", (infohash,))
+
+    def _write(self, sql: str, row: tuple[Any, ...]) -> bool:
+        with self._gate:
+            try:
+                with self._transaction() as db:
+                    db.execute(sql, row)
+            except sqlite3.Error as error:
+                self._failed(error, release_reserve=False)
+                return False
+            return True
+
+    def prune_torrents(self, keep: Collection[str]) -> None:
+        """Delete torrents not in `keep` (SHA-256, hex) and not of a shared image."""
+        self.torrents.prune({*keep, *(share.torrent_sha256 for share in self.shares())})
+
+
+def _document(db: sqlite3.Connection) -> bytes | None:
+    row = db.execute("SELECT document FROM journal WHERE id = 1").fetchone()
+    if row is None:
+        return None
+    return row[0] if isinstance(row[0], bytes) else b""
+
+
+def _is_full(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
