@@ -20,11 +20,14 @@ from cattrs.gen import make_dict_structure_fn, override
 
 from fruitd import config_checks as checks
 from fruitd.errors import UsageError
+from swarm.news.record import KEY_BYTES_MAX
 
 CONFIG_BYTES_MAX = 64 * 1024
 """A hand-written file is 2 KiB; anything near this is not a configuration."""
-NAME_CHARS_MAX = 64
-"""A node's name travels in every hello, which has to fit a datagram."""
+NAME_CHARS_MAX = 40
+"""A node's name and site travel in every hello and status record, which have to fit a datagram."""
+CHANNEL_CHARS_MAX = KEY_BYTES_MAX
+"""The channel is the key of its manifest's record."""
 RESOURCE_CHARS_MAX = 128
 """The bound of names in a manifest; a longer one could never be offered."""
 DAY_S = 86_400.0
@@ -56,7 +59,7 @@ class NodeConfig:
     resource: str = field(
         default="org.fruit-testbed.os/rootfs", metadata=_be(checks.text(RESOURCE_CHARS_MAX))
     )
-    channel: str = field(default="stable", metadata=_be(checks.text(NAME_CHARS_MAX)))
+    channel: str = field(default="stable", metadata=_be(checks.text(CHANNEL_CHARS_MAX)))
 
 
 @frozen
@@ -111,7 +114,7 @@ class HealthConfig:
     """Health without a break for so long commits the slot."""
     samples: int = field(default=10, metadata=_be(checks.whole(1, 100_000)))
     """And at least so many good samples in a row."""
-    fail_after: int = field(default=6, metadata=_be(checks.whole(1, 100_000)))
+    fail_after: int = field(default=3, metadata=_be(checks.whole(1, 100_000)))
     """So many bad samples in a row end the trial at once."""
     deadline_s: float = field(default=900.0, metadata=_be(checks.seconds(0.1, DAY_S)))
     """A trial that is not committed by then is rolled back."""

@@ -1,0 +1,140 @@
+"""What an operator sees, to the letter, in 80 columns."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import trio
+from rich.console import Console, RenderableType
+
+from fruitd.cli import render, watch
+from tests.fruitd.api.fake_node import NOW_S, FakeNode
+
+EVIL = "fruit\x1b]0;owned\x07\x1b[2J\nroot: all is well\u202e"
+
+
+def shown(view: RenderableType, width: int = 80) -> str:
+    console = Console(file=io.StringIO(), width=width, force_terminal=False, color_system=None)
+    console.print(view)
+    file = console.file
+    assert isinstance(file, io.StringIO)
+    return "\n".join(text.rstrip() for text in file.getvalue().splitlines())
+
+
+def status(node: FakeNode) -> dict[str, Any]:
+    return trio.run(node.status)
+
+
+def test_a_watched_update() -> None:
+    """An operator could not see how far an update is, where its bytes come from, or what it waits for."""
+    node = FakeNode()
+    node.offer(2, reused=400 * 2**20)
+    node.receive(60 * 2**20)
+    node.held = "until Friday"
+    assert (
+        shown(watch.view(status(node)))
+        == """\
+fruit-03  9b5281a50370  18 peers heard
+fetching  release 2 (2026.2)  for 13 s
+two peers hold it, one of them at this site
+████████████████████████░░░░░░  82 %  12.3 MiB/s  8.1 s left
+460.0 MiB of 560.0 MiB: 400.0 MiB reused from disk, 60.0 MiB fetched
+held: until Friday (to end it: fruit resume)
+
+from      where             bytes       rate
+own disk  this node     400.0 MiB
+fruit-04  this site      45.0 MiB  8.6 MiB/s
+fruit-11  another site   15.0 MiB  3.7 MiB/s
+
+Ctrl-C ends the watch, not the update"""
+    )
+
+
+def test_a_node_that_waits_and_has_refused() -> None:
+    """A node that stands still would not say why, nor when it goes on."""
+    node = FakeNode()
+    node.quarantined.append(
+        {"release": 3, "version": "2026.3", "infohash": "cd" * 32, "why": "no network", "at_s": NOW_S}
+    )
+    answer = status(node)
+    answer["update"] |= {
+        "state": "waiting",
+        "why": "the disk is full",
+        "attempts": 2,
+        "retry_at_s": NOW_S + 90,
+    }
+    answer["time"]["clock_ok"] = False
+    answer["seeding"][0]["release"] = None
+    text = shown(render.status(answer))
+    assert "update       waiting  for 12 s\n             the disk is full\n" in text
+    assert "             tries again in 1 min 30 s\n             trial boots so far: 2\n" in text
+    assert "quarantined  release 3 (2026.3): no network (20" in text
+    assert "slot b       inactive, content not known  /dev/mmcblk0p3\n" in text
+    assert "seeding      image abababababab to 2 peers, 95.4 MiB sent" in text
+    assert "clock        is behind the newest signed time, 20" in text
+
+
+def test_a_node_without_slots() -> None:
+    """A relay's status would end in a traceback."""
+    answer = status(FakeNode())
+    answer["slots"] = {"active": None, "a": None, "b": None}
+    answer["trust"]["manifest_sequence"] = None
+    answer["node"]["site"] = ""
+    text = shown(render.status(answer))
+    assert "slot" not in text
+    assert "no manifest yet" in text
+    assert "site not told" in text
+
+
+def test_the_last_update() -> None:
+    """Nobody could tell what an update cost once it is over."""
+    node = FakeNode()
+    node.offer(2, reused=400 * 2**20)
+    node.receive(10**9)
+    words = " ".join(shown(render.status(status(node))).split())
+    assert (
+        "last update release 2 (2026.2) in 1 min 1 s: 502.8 MiB reused from disk, 57.2 MiB fetched "
+        "(42.9 MiB from this site), 560.0 MiB written" in words
+    )
+
+
+def test_nodes_that_are_behind_come_first() -> None:
+    """The one node of a hundred that is stuck would be overlooked."""
+    node = FakeNode("z-last")
+    rows = trio.run(node.nodes)
+    rows["nodes"][0]["quarantined"] = [3, {"release": 4, "version": "2026.4"}]
+    lines = shown(render.nodes(rows)).splitlines()
+    assert lines[0].split() == ["node", "site", "release", "state", "heard", "why"]
+    assert lines[1].split()[:6] == ["z-last", "berlin-2", "1", "(2026.1)", "idle", "here"]
+    assert "(quarantined: release 3, release 4 (2026.4))" in " ".join(" ".join(lines[1:4]).split()[6:])
+    assert lines[-1] == "3 nodes: 2 run release 2, 1 another"
+
+
+def test_nothing_yet() -> None:
+    """A node on its first day would be shown as an error."""
+    assert shown(render.history({"schema": 1, "events": []})) == "nothing has happened yet"
+    alone = {"nodes": [trio.run(FakeNode().nodes)["nodes"][0] | {"release": None, "version": None}]}
+    assert shown(render.nodes(alone)).endswith("\n1 node")
+
+
+def test_no_peer_writes_on_the_terminal() -> None:
+    """A peer could clear the operator's screen, or write "all is well" on it."""
+    node = FakeNode(EVIL)
+    node.peers = [(EVIL, EVIL)]
+    node.refusals = [{"what": EVIL, "why": EVIL, "source": EVIL, "count": 1, "first_s": 1.0, "last_s": 2.0}]
+    node.offer(2, reused=1)
+    node.held = EVIL
+    views = [
+        watch.view(status(node)),
+        render.status(status(node)),
+        render.nodes(trio.run(node.nodes)),
+        render.history(
+            {"events": [{"at_s": 1e300, "what": EVIL, "why": EVIL, "release": 1, "version": EVIL}]}
+        ),
+        render.doctor(trio.run(node.doctor)),
+    ]
+    for view in views:
+        lines = shown(view, width=1000).splitlines()
+        assert any("fruit?]0;owned??[2J root: all is well?" in text for text in lines)
+        assert all(text.isprintable() and not text.startswith("root") for text in lines)
