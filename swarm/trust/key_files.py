@@ -6,9 +6,9 @@ read it.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
-from contextlib import suppress
 from pathlib import Path
 
 import nacl.utils
@@ -41,23 +41,20 @@ def write_secret_key(path: Path, key: SecretKey) -> None:
 
 
 def write_new(path: Path, data: bytes, mode: int) -> None:
-    """Write a file that was not there before, whole and durable, or leave nothing; raises `KeyFileError`."""
+    """Write a file that was not there before, whole and durable, or leave nothing; raises `KeyFileError`.
+
+    It gets its name only once it is whole, so that a power cut never leaves half a key behind under that name.
+    """
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        unnamed = _write_unnamed(path, data, mode)
+        try:
+            _give_name(unnamed, path)
+        finally:
+            unnamed.unlink(missing_ok=True)
+        _sync_folder(path.parent)
     except FileExistsError as error:
         raise KeyFileError(f"{path} is there already and is not overwritten; choose another name") from error
     except OSError as error:
-        raise KeyFileError(f"{path} cannot be made: {error.strerror}") from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            os.fchmod(file.fileno(), mode)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        _sync_folder(path.parent)
-    except OSError as error:
-        with suppress(OSError):
-            path.unlink()
         raise KeyFileError(f"{path} cannot be written: {error.strerror}") from error
 
 
@@ -88,6 +85,34 @@ def read_bounded(path: Path, size_bytes_max: int) -> bytes:
     """A regular file of at most `size_bytes_max`; raises `KeyFileError` naming the file and what to do."""
     data, _ = _read(path, size_bytes_max)
     return data
+
+
+def _write_unnamed(path: Path, data: bytes, mode: int) -> Path:
+    """The data, durable, under a name nobody looks for, in the same folder."""
+    unnamed = path.with_name(f".{path.name}.{nacl.utils.random(8).hex()}")
+    handle = os.open(unnamed, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        unnamed.unlink(missing_ok=True)
+        raise
+    return unnamed
+
+
+def _give_name(unnamed: Path, path: Path) -> None:
+    """Name a file without ever replacing one; raises FileExistsError."""
+    try:
+        os.link(unnamed, path)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK):
+            raise
+        # A file system without hard links, such as FAT: claim the name first, then put the file in its place.
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        unnamed.replace(path)
 
 
 def _read(path: Path, size_bytes_max: int = KEY_FILE_BYTES_MAX) -> tuple[bytes, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 
@@ -158,3 +159,29 @@ def test_fuzz_only_key_file_errors_escape(data):
             decode(data)
         except KeyFileError:
             continue
+
+
+def test_a_key_gets_its_name_only_once_it_is_whole(tmp_path, monkeypatch):
+    """If this failed, a power cut at first start would leave half an identity, and the node could never join."""
+
+    def power_cut(handle: int) -> None:
+        raise OSError(errno.EIO, "power cut")
+
+    monkeypatch.setattr(os, "fsync", power_cut)
+    with pytest.raises(KeyFileError, match="power cut"):
+        key_files.write_secret_key(tmp_path / "identity.key", SECRET)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_keys_can_be_made_where_there_are_no_hard_links(tmp_path, monkeypatch):
+    """If this failed, no key could be made on a USB stick, which is where offline keys live."""
+
+    def no_links(source: object, target: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    path, _ = key_files.create_key_pair(tmp_path, "ann")
+    assert key_files.read_secret_key(path).name == "ann"
+    with pytest.raises(KeyFileError, match="not overwritten"):
+        key_files.create_key_pair(tmp_path, "ann")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["ann.key", "ann.pub"]
