@@ -1,4 +1,4 @@
-"""Whether this node is well: the owner's health command, and what the node itself knows.
+"""Whether this node is well: what the node itself knows, and the owner's health command.
 
 The command is a list, run without a shell, with `FRUIT_BOOT_SLOT` and `FRUIT_SLOT_PATH` in its environment. Exit status 0 is
 healthy; the last line it prints is the reason that people see.
@@ -10,11 +10,10 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import trio
-from attrs import frozen
 
 OUTPUT_BYTES_MAX = 64 * 1024
 """More than that is not a reason but a log; it is read on, so that the command does not block, and thrown away."""
@@ -22,20 +21,11 @@ WHY_CHARS_MAX = 200
 OK_WHY = "healthy"
 
 
-@frozen
-class HealthSample:
+class HealthSample(NamedTuple):
     """One look at the node's health."""
 
     ok: bool
     why: str
-
-
-class HealthCheck(Protocol):
-    """Anything that can look at the node's health once."""
-
-    async def __call__(self) -> HealthSample:
-        """Look once; bounded in time; raises nothing of its own."""
-        ...
 
 
 def last_line(output: bytes) -> str:
@@ -45,16 +35,36 @@ def last_line(output: bytes) -> str:
     return "".join(c if c.isprintable() else "?" for c in line)[:WHY_CHARS_MAX]
 
 
-class CommandCheck:
-    """Runs the owner's health command. An empty command is always healthy."""
+class HealthCheck:
+    """Looks at the node's health once at a time.
 
-    def __init__(self, command: Sequence[str], timeout_s: float, slot: str, slot_path: str) -> None:
+    Args:
+        command: the owner's health command; empty: none, a node that runs is healthy.
+        timeout_s: longest time it may take; it is killed then, with all it started.
+        slot: the slot that runs, "a" or "b".
+        slot_path: where that slot is.
+        heard_peers: how many peers are heard now. Given only if some were heard before the update: a release that cuts a node
+            off from its swarm is then not kept. Leave it out for a node that may rightly be alone.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        timeout_s: float,
+        slot: str,
+        slot_path: str,
+        *,
+        heard_peers: Callable[[], int] | None = None,
+    ) -> None:
         self._command = list(command)
         self._timeout_s = timeout_s
         self._environment = os.environ | {"FRUIT_BOOT_SLOT": slot, "FRUIT_SLOT_PATH": slot_path}
+        self._heard_peers = heard_peers
 
-    async def __call__(self) -> HealthSample:
-        """Run it once; killed with all it started when the time is up or the caller is cancelled."""
+    async def sample(self) -> HealthSample:
+        """Look once. Bounded in time; a command that cannot be run is a bad sample, not an error."""
+        if self._heard_peers is not None and not self._heard_peers():
+            return HealthSample(False, "no peer is heard, though there were some before the update")
         if not self._command:
             return HealthSample(True, OK_WHY)
         try:
@@ -68,16 +78,17 @@ class CommandCheck:
             )
         except OSError as error:
             return HealthSample(False, f"health command {self._command[0]} cannot be run: {error.strerror}")
-        with trio.move_on_after(self._timeout_s) as time:
+        return await self._watch(process)
+
+    async def _watch(self, process: trio.Process) -> HealthSample:
+        with trio.move_on_after(self._timeout_s):
             try:
                 output = await _read_tail(process)
-                status = await process.wait()
+                return _judge(await process.wait(), last_line(output))
             finally:
                 with trio.CancelScope(shield=True):
                     await _end(process)
-        if time.cancelled_caught:
-            return HealthSample(False, f"health command did not end within {self._timeout_s:g} s")
-        return _judge(status, last_line(output))
+        return HealthSample(False, f"health command did not end within {self._timeout_s:g} s")
 
 
 def _judge(status: int, line: str) -> HealthSample:
@@ -102,46 +113,3 @@ async def _end(process: trio.Process) -> None:
     await process.wait()
     if process.stdout is not None:
         await process.stdout.aclose()
-
-
-class PeersCheck:
-    """The node hears at least one peer, if it heard any before the update: a release that breaks the network is not kept."""
-
-    def __init__(self, heard_before: bool, heard_now: Callable[[], int]) -> None:
-        self._heard_before = heard_before
-        self._heard_now = heard_now
-
-    async def __call__(self) -> HealthSample:
-        """Look once."""
-        if self._heard_before and not self._heard_now():
-            return HealthSample(False, "no peer is heard, though there were some before the update")
-        return HealthSample(True, OK_WHY)
-
-
-class HealthWatch:
-    """Looks at health again and again, in the order of the checks; the first that fails speaks."""
-
-    def __init__(
-        self,
-        checks: Sequence[HealthCheck],
-        interval_s: float,
-        tell: Callable[[HealthSample], Awaitable[None]],
-    ) -> None:
-        self._checks = list(checks)
-        self._interval_s = interval_s
-        self._tell = tell
-
-    async def look(self) -> HealthSample:
-        """All checks once."""
-        sample = HealthSample(True, OK_WHY)
-        for check in self._checks:
-            sample = await check()
-            if not sample.ok:
-                return sample
-        return sample
-
-    async def run(self) -> None:
-        """Until cancelled."""
-        while True:
-            await self._tell(await self.look())
-            await trio.sleep(self._interval_s)

@@ -1,8 +1,8 @@
 """What a node keeps across restarts, on its data partition and never in a slot (design D9).
 
-The journal is durable when `save_journal` returns; so is a record, unless it is a status. Status records, history and refusals
-wait for the next such write or for `flush`, because SD cards wear; a power cut may cost the last of them. On a full disk a
-reserve is given up so that the journal can still be saved; everything else waits or is dropped, and never raises.
+What `save_...` and `keep_...` were given is durable when they return. History and refusals wait for the next such write or for
+`flush`, because SD cards wear; a power cut may cost the last of them. On a full disk a reserve is given up so that the
+journal can still be saved; the rest waits, and history and refusals are dropped beyond a bound and never raise.
 
 Every method may be called from any thread; one at a time gets in.
 """
@@ -12,10 +12,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import math
 import os
 import sqlite3
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ class NodeState:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = self._take_lock()
-            self.torrents = TorrentShelf(folder / "torrents")
+            self._shelf = TorrentShelf(folder / "torrents")
         except OSError as error:
             raise RefusedError(f"state folder {folder} cannot be used: {error.strerror or error}") from error
         try:
@@ -224,15 +225,17 @@ class NodeState:
 
     # -- records -------------------------------------------------------------------------------------------------
 
-    def put_record(self, record: Record) -> None:
-        """Keep a verified record in place of older ones of its key. Two of one sequence are both kept: they are proof.
+    def save_records(self, records: Iterable[Record]) -> None:
+        """Keep verified records in place of older ones of their keys. Two of one sequence are both kept: they are proof.
 
-        Durable at return unless it is a status or the disk is full; then it waits for the next write.
+        Durable at return. Raises `RetryError` if they cannot be written; they are then tried again with the next write.
         """
         with self._gate:
-            self._waiting.put_record(record)
-            if record.kind != "status":
-                self.flush()
+            for record in records:
+                self._waiting.put_record(record)
+            self.flush()
+            if self._waiting:
+                raise RetryError(self.trouble or "the state cannot be written")
 
     def forget_record(self, kind: str, key: bytes) -> None:
         """The record of this key is no longer wanted; its row goes with the next write."""
@@ -265,10 +268,14 @@ class NodeState:
         with self._gate:
             return self._waiting.history(self._db, limit)
 
-    def add_refusal(self, what: str, why: str, source: str, now_s: float) -> None:
-        """Count something refused under (`what`, `why`). Never raises; on disk after the next write."""
+    def add_refusal(self, what: str, why: str, source: str, now_s: float) -> bool:
+        """Count something refused under (`what`, `why`). Never raises; on disk after the next write.
+
+        Returns:
+            True if it was not refused before, as far as this run of the daemon knows: worth a line in the log.
+        """
         with self._gate:
-            self._waiting.add_refusal(what, why, source, now_s)
+            return self._waiting.add_refusal(what, why, source, now_s)
 
     def refusals(self) -> list[dict[str, Any]]:
         """What was refused, latest first, as the API shows it."""
@@ -283,9 +290,21 @@ class NodeState:
             row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return row[0] if row is not None and isinstance(row[0], bytes) else None
 
-    def set_meta(self, name: str, value: bytes) -> bool:
-        """Keep a small fact, durably; False (and `trouble`) if it could not be written."""
-        return self._write("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+    def _set_meta(self, name: str, value: bytes) -> None:
+        self._write("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+
+    def floor_s(self) -> float:
+        """The lower bound of calendar time that was saved last; 0 if none was."""
+        value = self.meta("floor_s")
+        try:
+            floor_s = float(value) if value is not None else 0.0
+        except ValueError:
+            return 0.0
+        return floor_s if math.isfinite(floor_s) else 0.0
+
+    def save_floor(self, floor_s: float) -> None:
+        """Durable at return; raises `RetryError`."""
+        self._set_meta("floor_s", repr(floor_s).encode())
 
     def shares(self) -> list[SharedImage]:
         """Image files that are served from outside the slots."""
@@ -295,30 +314,35 @@ class NodeState:
                 for row in self._db.execute("SELECT infohash, torrent_sha256, path FROM shares")
             ]
 
-    def keep_share(self, share: SharedImage) -> bool:
-        """Remember a shared image file; False if it could not be written."""
-        return self._write(
-            "INSERT OR REPLACE INTO shares VALUES (?, ?, ?)",
-            (share.infohash, share.torrent_sha256, share.path),
-        )
+    def keep_share(self, infohash: str, torrent_sha256: str, path: str | None) -> None:
+        """Remember a shared image file, or (`path` None) forget it. Durable at return; raises `RetryError`."""
+        if path is None:
+            self._write("DELETE FROM shares WHERE infohash = ?", (infohash,))
+        else:
+            self._write("INSERT OR REPLACE INTO shares VALUES (?, ?, ?)", (infohash, torrent_sha256, path))
 
-    def forget_share(self, infohash: str) -> bool:
-        """Share this image no more; False if it could not be written."""
-        return self._write("DELETE FROM shares WHERE infohash = ?", (infohash,))
-
-    def _write(self, sql: str, row: tuple[Any, ...]) -> bool:
+    def _write(self, sql: str, row: tuple[Any, ...]) -> None:
         with self._gate:
             try:
                 with self._transaction() as db:
                     db.execute(sql, row)
             except sqlite3.Error as error:
                 self._failed(error, release_reserve=False)
-                return False
-            return True
+                raise RetryError(self.trouble) from error
+
+    # -- torrents ------------------------------------------------------------------------------------------------
+
+    def keep_torrent(self, sha256: str, raw: bytes) -> None:
+        """Durable at return; raises `RetryError`."""
+        self._shelf.keep(sha256, raw)
+
+    def torrents(self) -> list[bytes]:
+        """Every torrent kept that is still what its name says."""
+        return self._shelf.all()
 
     def prune_torrents(self, keep: Collection[str]) -> None:
         """Delete torrents not in `keep` (SHA-256, hex) and not of a shared image."""
-        self.torrents.prune({*keep, *(share.torrent_sha256 for share in self.shares())})
+        self._shelf.prune({*keep, *(share.torrent_sha256 for share in self.shares())})
 
 
 def _document(db: sqlite3.Connection) -> bytes | None:

@@ -60,6 +60,7 @@ class WaitingWrites:
         self._forgotten: set[tuple[str, bytes]] = set()
         self._history: deque[HistoryLine] = deque(maxlen=HISTORY_ROWS_MAX)
         self._refusals: dict[tuple[str, str], RefusalLine] = {}
+        self._seen: dict[tuple[str, str], None] = {}
 
     def __bool__(self) -> bool:
         return bool(self._records or self._forgotten or self._history or self._refusals)
@@ -91,8 +92,8 @@ class WaitingWrites:
         """Add a line, its texts bounded."""
         self._history.append(HistoryLine(at_s, what[:TEXT_CHARS_MAX], why[:TEXT_CHARS_MAX], release, version))
 
-    def add_refusal(self, what: str, why: str, source: str, now_s: float) -> None:
-        """Count one."""
+    def add_refusal(self, what: str, why: str, source: str, now_s: float) -> bool:
+        """Count one; True if it is the first of its kind since this object was made, or since long ago."""
         line = RefusalLine(
             what[:TEXT_CHARS_MAX], why[:TEXT_CHARS_MAX], source[:TEXT_CHARS_MAX], 1, now_s, now_s
         )
@@ -100,6 +101,11 @@ class WaitingWrites:
         self._refusals[line.what, line.why] = line if before is None else line.after(before)
         if len(self._refusals) > REFUSALS_ROWS_MAX:
             del self._refusals[next(iter(self._refusals))]
+        new = (line.what, line.why) not in self._seen
+        self._seen[line.what, line.why] = None
+        if len(self._seen) > REFUSALS_ROWS_MAX:
+            del self._seen[next(iter(self._seen))]
+        return new
 
     def write(self, db: sqlite3.Connection) -> None:
         """Write everything inside the caller's transaction; nothing is cleared here, as that may still fail."""
