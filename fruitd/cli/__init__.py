@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import io
 import sys
-from importlib.metadata import EntryPoint, entry_points
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 BUILT_IN = {
     "status": "fruitd.cli.node",
@@ -49,6 +51,8 @@ def _built_in(name: str) -> Any:
 
 
 def _plug_ins() -> dict[str, EntryPoint]:
+    from importlib.metadata import entry_points
+
     return {point.name: point for point in entry_points(group=PLUG_INS) if point.name not in BUILT_IN}
 
 

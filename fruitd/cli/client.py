@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import errno
 import json
 from collections.abc import Iterator
@@ -37,6 +38,15 @@ class NodeClient:
     def post(self, path: str, body: Json, *, timeout_s: float = ANSWER_TIMEOUT_S) -> Json:
         """Ask the daemon to act."""
         return self._ask("POST", path, json=body, timeout=timeout_s)
+
+    def publish(self, manifest: bytes, torrent: bytes, image: Path) -> Json:
+        """Hand a signed release over; the daemon reads and seeds `image` where it lies."""
+        body = {
+            "manifest": base64.b64encode(manifest).decode("ascii"),
+            "torrent": base64.b64encode(torrent).decode("ascii"),
+            "image": str(image.absolute()),
+        }
+        return self.post("/v1/publish", body, timeout_s=PUBLISH_TIMEOUT_S)
 
     def watch(self) -> Iterator[Json]:
         """One status after the other until the daemon ends; `RetryError` once it does."""

@@ -78,7 +78,7 @@ def test_plug_ins_are_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         EntryPoint("broken", "fruit_missing:app", fruitd.cli.PLUG_INS),
         EntryPoint("status", "fruit_extra:app", fruitd.cli.PLUG_INS),
     ]
-    monkeypatch.setattr(fruitd.cli, "entry_points", lambda group: points)
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points)
     run = CliRunner().invoke(app, ["extra", "run", "3"])
     assert (run.exit_code, run.output) == (0, "ran 3\n")
     shown = CliRunner().invoke(app, ["--help"])

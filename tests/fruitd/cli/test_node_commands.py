@@ -11,12 +11,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
+import pytest
 import trio
 
 from fruitd.api.server import listen, serve_api
+from fruitd.cli.client import NodeClient
+from fruitd.errors import UsageError
 from tests.fruitd.api.fake_node import FakeNode
 
 FRUIT = [sys.executable, "-c", "from fruitd.cli import main; main()"]
@@ -170,6 +173,17 @@ def test_a_socket_of_somebody_else(tmp_path: Path) -> None:
             [sys.executable, "-c", AS_NOBODY, str(socket)], capture_output=True, text=True, check=True
         )
     assert told.stdout == f"you may not use {socket}; try sudo, or join the group that may\n"
+
+
+def test_publishing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A maintainer's release would reach the node changed, or name an image the node cannot find."""
+    socket, node, torrent = tmp_path / "api.sock", FakeNode(), b"d" + os.urandom(200_000)
+    monkeypatch.chdir(tmp_path)
+    with daemon(node, socket), closing(NodeClient(socket)) as client:
+        assert client.publish(b"manifest", torrent, Path("rootfs.img"))["release"] == 2
+        with pytest.raises(UsageError, match="not bencoding"):
+            client.publish(b"manifest", b"x", Path("rootfs.img"))
+    assert node.published == [(b"manifest", torrent, str(tmp_path / "rootfs.img"))]
 
 
 def test_something_else_listens(tmp_path: Path) -> None:
