@@ -23,9 +23,13 @@ class SteadyTime:
         """Steady seconds; about calendar time, if the clock was right at the start."""
         return self._began_s + time.monotonic() - self._began_monotonic_s
 
-    def steady_s(self, monotonic_s: float) -> float:
-        """The steady time at a reading of the monotonic clock."""
-        return self._began_s + monotonic_s - self._began_monotonic_s
+    def saw_signed_time(self, at_s: float) -> None:
+        """A verified fact says that it was `at_s`: it cannot be earlier now."""
+        self._clock.saw_signed_time(at_s)
+
+    def to_persist(self) -> float | None:
+        """The floor to keep on disk now; None while it has hardly moved."""
+        return self._clock.to_persist(time.time())
 
     def adjust(self) -> bool:
         """Look at the system clock again; True if it has been set since."""

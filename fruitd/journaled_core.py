@@ -1,0 +1,96 @@
+"""The node core with its journal saved at every call, before anything else can happen.
+
+The journal is saved on the event loop, a few times an update, although a slow card makes the loop wait for it: so no second
+event can reach the updater while it is unknown whether what it decided is durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from fruitd.boot_facts import BootFacts
+from fruitd.errors import RetryError
+from fruitd.node_core import NodeCore
+from fruitd.node_effects import NodeEffect
+from fruitd.updater import events as update_events
+from fruitd.updater.effects import SaveJournal
+from fruitd.updater.journal import Journal
+from swarm.address import Address
+from swarm.news.record import Record
+
+Effects = list[NodeEffect]
+
+
+class JournaledCore:
+    """What the shell and the jobs call; see `NodeCore` for each method."""
+
+    def __init__(self, core: NodeCore, save: Callable[[Journal], None], clock: Callable[[], float]) -> None:
+        self._core = core
+        self._save = save
+        self._clock = clock
+
+    def started(self, boot: BootFacts | None, now_s: float) -> Effects:
+        """See `NodeCore`."""
+        return self._saved(self._core.started(boot, now_s))
+
+    def on_datagram(self, data: bytes, source: Address, now_s: float, *, multicast: bool = False) -> Effects:
+        """See `NodeCore`."""
+        return self._saved(self._core.on_datagram(data, source, now_s, multicast=multicast))
+
+    def on_wakeup(self, now_s: float) -> Effects:
+        """See `NodeCore`."""
+        return self._saved(self._core.on_wakeup(now_s))
+
+    def next_wakeup_s(self) -> float:
+        """See `NodeCore`."""
+        return self._core.next_wakeup_s()
+
+    def on_stream_reply(self, token: int, reply: bytes, now_s: float) -> Effects:
+        """See `NodeCore`."""
+        return self._saved(self._core.on_stream_reply(token, reply, now_s))
+
+    def on_stream_failed(self, token: int, why: str, now_s: float) -> Effects:
+        """See `NodeCore`."""
+        return self._saved(self._core.on_stream_failed(token, why, now_s))
+
+    def answer(self, request: bytes, source: Address, now_s: float) -> tuple[bytes, Effects]:
+        """See `NodeCore`."""
+        reply, effects = self._core.answer(request, source, now_s)
+        return reply, self._saved(effects)
+
+    def set_contacts(self, contacts: Sequence[Address], now_s: float) -> Effects:
+        """See `NodeCore`."""
+        return self._saved(self._core.set_contacts(contacts, now_s))
+
+    def update_event(self, event: update_events.Event, now_s: float) -> Effects:
+        """See `NodeCore`."""
+        return self._saved(self._core.update_event(event, now_s))
+
+    def slot_prepared(
+        self, infohash: str, reused_bytes: int, missing_bytes: int, blocks_present: bytes, now_s: float
+    ) -> Effects:
+        """See `NodeCore`."""
+        return self._saved(
+            self._core.slot_prepared(infohash, reused_bytes, missing_bytes, blocks_present, now_s)
+        )
+
+    def step_failed(self, infohash: str, why: str, now_s: float, *, final: bool = False) -> Effects:
+        """See `NodeCore`."""
+        return self._saved(self._core.step_failed(infohash, why, now_s, final=final))
+
+    def publish(self, manifest: Record, torrent: bytes, image_path: str | None, now_s: float) -> Effects:
+        """See `NodeCore`."""
+        return self._saved(self._core.publish(manifest, torrent, image_path, now_s))
+
+    def _saved(self, effects: Effects) -> Effects:
+        """Save every journal among the effects; where one cannot be saved, nothing behind it is passed on."""
+        passed: Effects = []
+        for effect in effects:
+            if not isinstance(effect, SaveJournal):
+                passed.append(effect)
+                continue
+            try:
+                self._save(effect.journal)
+            except RetryError as error:
+                return passed + self._core.journal_not_saved(effect.journal, str(error), self._clock())
+        return passed
