@@ -140,13 +140,12 @@ def test_refusals_and_wrong_usage(tmp_path: Path) -> None:
 
 def test_no_daemon(tmp_path: Path) -> None:
     """The first thing many people meet would be a traceback."""
-    for path in (tmp_path / "none.sock", tmp_path / "dead.sock"):
-        if path.name == "dead.sock":
-            listen(path, 0o600).close()
-        for command in ("status", "watch", "hold"):
-            told = fruit(command, "--socket", str(path))
-            words = f"fruit: nothing listens on {path}; is fruitd running? try: systemctl status fruitd\n"
-            assert (told.returncode, told.stdout, told.stderr) == (1, "", words)
+    absent, dead = tmp_path / "none.sock", tmp_path / "dead.sock"
+    listen(dead, 0o600).close()
+    for command, path in (("status", dead), ("watch", absent), ("hold", absent)):
+        told = fruit(command, "--socket", str(path))
+        words = f"fruit: nothing listens on {path}; is fruitd running? try: systemctl status fruitd\n"
+        assert (told.returncode, told.stdout, told.stderr) == (1, "", words)
 
 
 AS_NOBODY = """

@@ -212,7 +212,7 @@ def as_toml(value: Any) -> str:
 
 
 @pytest.mark.fuzz
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.dictionaries(WORDS, VALUES, max_size=5) | st.binary(max_size=200))
 def test_nothing_but_our_error_escapes(document: dict[str, Any] | bytes) -> None:
     """A file somebody mangled would end the daemon in a traceback, or start it half configured."""
@@ -227,7 +227,7 @@ def test_nothing_but_our_error_escapes(document: dict[str, Any] | bytes) -> None
 
 
 @pytest.mark.fuzz
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.sampled_from(["node", "swarm", "health", "api", "update", "transfer", "log"]), st.data())
 def test_any_value_of_any_key_is_taken_or_refused(table: str, data: st.DataObject) -> None:
     """A value of a wrong kind would get past its check and break the node later, far from the file."""
