@@ -38,7 +38,9 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="configuration, TOML")
-    parser.add_argument("--check", action="store_true", help="read the configuration, say whether it is good, and end")
+    parser.add_argument(
+        "--check", action="store_true", help="read the configuration, say whether it is good, and end"
+    )
     parser.add_argument("--version", action="version", version=f"fruitd {metadata.version('fruitd')}")
     arguments = parser.parse_args()
     # Whatever the daemon makes is the daemon's alone, unless it says otherwise.

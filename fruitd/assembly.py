@@ -40,7 +40,6 @@ from swarm.trust.root import TrustRoot
 from swarm.trust.trusted_set import TrustedSet
 
 ROOT_BYTES_MAX = 4096
-FLOOR_META = "clock floor"
 NODES_ON_ONE_HOST = 64
 """Streams served at once to one address: many nodes may stand behind one NAT."""
 
@@ -68,7 +67,7 @@ async def assemble(config: Config) -> Assembly:
     keyring = Keyring(read_swarm_keys(config.swarm.key_file))
     boot = _boot_backend(config)
     state = NodeState(config.node.state_dir)
-    time = SteadyTime(FlooredClock(_build_time_s(), float(state.meta(FLOOR_META) or 0)))
+    time = SteadyTime(FlooredClock(_build_time_s(), state.floor_s()))
     identity = load_identity(config.node.state_dir)
     transfer = _transfer(config, identity)
     sockets = await _sockets(config)
@@ -90,7 +89,7 @@ def _core(
 ) -> NodeCore:
     store = _store(state, trusted)
     shares = [Share(share.infohash, share.path) for share in state.shares() if Path(share.path).is_file()]
-    library = Library(state.torrents.all(), shares)
+    library = Library(state.torrents(), shares)
     me = Me(identity.node_id, config.node.name, config.node.site, sockets.port, transfer_port)
     rng = random.SystemRandom()
     swarm_settings = SwarmSettings(beacon=config.swarm.beacon)
@@ -152,8 +151,10 @@ def _boot_backend(config: Config) -> BootBackend | None:
     if config.slots is None:
         return None
     if config.boot is None:
-        raise UsageError("[slots] without [boot]: the node would not know how to boot its other slot; add [boot] env")
-    return FileBackend(config.boot.env, restart_command=config.boot.restart_command)
+        raise UsageError(
+            "[slots] without [boot]: the node would not know how to boot its other slot; add [boot] env"
+        )
+    return FileBackend(config.boot.env)
 
 
 def _transfer(config: Config, identity: SecretKey) -> LibtorrentTransfer:
@@ -194,4 +195,3 @@ def _build_time_s() -> float:
     """When this software was put on the machine: it cannot be earlier now. Its newest source file tells."""
     folder = Path(__file__).parent
     return max(path.stat().st_mtime for path in folder.glob("*.py"))
-

@@ -6,7 +6,7 @@ sees what stands behind it (`JournaledCore`). Long work runs beside (`jobs`) and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import trio
@@ -46,8 +46,10 @@ from swarm.trust.manifest import Manifest
 CLOCK_LOOK_S = 60.0
 """How often the system clock is looked at: NTP may set it at any time. Shorter: more wake-ups when idle; longer: times shown
 to people stay wrong for longer after a boot without a clock."""
-STATUS_FLUSH_S = 300.0
-"""Status records of others are written to disk together, this often: they come again by themselves. Shorter wears the card."""
+STATE_FLUSH_S = 300.0
+"""Status records, history and refusals are written to disk together, this often at least. Shorter wears the card; longer loses
+more of them when the power goes."""
+HEARD_META = "peers were heard"
 PROGRESS_S = 0.5
 """While bytes move, watchers are told this often."""
 log = get_logger(room="daemon")
@@ -69,9 +71,10 @@ class Daemon:
         self.boot_facts = assembly.boot.facts() if assembly.boot is not None else None
         self.began_s = self.time.now_s()
         self.changes = Changes()
-        self.last_update = LastUpdate(self)
         self.last_note = ""
+        self.view = View(self)
         self.jobs = Jobs(self)
+        self.last_update = LastUpdate(self)
         self._journaled = JournaledCore(self.core, self.state.save_journal, self.time.now_s)
         self.shell = SwarmShell(
             self._journaled,
@@ -81,7 +84,6 @@ class Daemon:
             set_contacts=self._journaled.set_contacts,
         )
         self._notifier = notifier
-        self._statuses: dict[bytes, Record] = {}
         self._nursery: trio.Nursery | None = None
         self._health_scope: trio.CancelScope | None = None
         self._exit_code = 0
@@ -91,7 +93,7 @@ class Daemon:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             self.jobs.nursery = nursery
-            await nursery.start(serve_api, View(self), self.config.api.socket, self.config.api.mode)
+            await nursery.start(serve_api, self.view, self.config.api.socket, self.config.api.mode)
             await nursery.start(self.shell.run)
             self.submit(self._journaled.started(self.boot_facts, self.time.now_s()))
             nursery.start_soon(self._take_transfer_events)
@@ -99,14 +101,15 @@ class Daemon:
             nursery.start_soon(self._keep_clock)
             nursery.start_soon(self._notifier.keep_alive)
             self._notifier.ready("looking for peers")
-            log.info("ready", node=self.identity.node_id.hex(), name=self.config.node.name, software=self.software)
+            log.info(
+                "ready", node=self.identity.node_id.hex(), name=self.config.node.name, software=self.software
+            )
         return self._exit_code
 
     def close(self) -> None:
         """What must be on disk when the daemon ends in order; a daemon that is killed does without."""
         self._notifier.stopping()
         self.transfer.close()
-        self.state.save_records(self._statuses.values())
         self.state.close()
 
     def submit(self, effects: Sequence[NodeEffect]) -> None:
@@ -147,16 +150,15 @@ class Daemon:
             case RecordAccepted(record=record):
                 await self._keep_record(record)
             case RecordForgotten(kind=kind, key=key):
-                self._statuses.pop(key, None)
-                await self._on_disk(self.state.forget_record, kind, key)
+                self.state.forget_record(kind, key)
             case Refused(what=what, why=why, source=source):
-                self._refuse(what, why, source)
+                self.refuse(what, why, source)
             case Note():
                 self._note(effect)
             case KeepTorrent(sha256=sha256, raw=raw):
-                await self._on_disk(self.state.keep_torrent, sha256, raw)
+                await self.on_disk(self.state.keep_torrent, sha256, raw)
             case KeepShare(infohash=infohash, torrent_sha256=sha256, path=path):
-                await self._on_disk(self.state.keep_share, infohash, sha256, path)
+                await self.on_disk(self.state.keep_share, infohash, sha256, path)
             case ArmSlot() | CommitSlot() | RestartNode() | WatchHealth():
                 await self._boot_effect(effect)
             case FillSlot() | StartFetch() | CheckSlot() | StopJob() | OfferPeers():
@@ -166,26 +168,22 @@ class Daemon:
             case _:
                 log.error("an effect nobody carries out", effect=type(effect).__name__)
 
-    async def _on_disk(self, write: Any, *arguments: Any) -> bool:
+    async def on_disk(self, write: Callable[..., object], *arguments: Any) -> None:
         """Write in a worker thread; a write that fails is told and counted, and the node goes on without it."""
         try:
             await trio.to_thread.run_sync(write, *arguments)
         except RetryError as error:
-            self._refuse("disk", str(error), "state")
-            return False
-        return True
+            self.refuse("disk", str(error), "state")
 
     async def _keep_record(self, record: Record) -> None:
-        if record.kind == "status":
-            self._statuses[record.key] = record
-            return
-        await self._on_disk(self.state.save_records, [record])
+        await self.on_disk(self.state.save_records, [record])
         if record.kind == "manifest":
             manifest = Manifest.decode(record.body)
             self.time.saw_signed_time(float(manifest.issued_at_s))
             log.info("manifest accepted", channel=manifest.channel, sequence=record.sequence)
 
-    def _refuse(self, what: str, why: str, source: str) -> None:
+    def refuse(self, what: str, why: str, source: str) -> None:
+        """Count something that was not believed or could not be done; its first time is logged."""
         if self.state.add_refusal(what, why, source, self.time.wall_s()):
             log.warning("refused", what=what, why=why, source=source)
 
@@ -193,7 +191,6 @@ class Daemon:
         self.last_note = note.why
         log.info(note.what, why=note.why, release=note.release, version=note.version)
         self.state.add_history(self.time.wall_s(), note.what, note.why, note.release, note.version)
-        self.last_update.noted(note)
         self._notifier.status(f"{note.what}: {note.why}")
 
     async def _boot_effect(self, effect: NodeEffect) -> None:
@@ -213,11 +210,13 @@ class Daemon:
                     await self._restart_machine(why)
         except FruitError as error:
             target = self.core.updater.journal.target if self.core.updater is not None else None
-            self._refuse("boot", str(error), "boot backend")
+            self.refuse("boot", str(error), "boot backend")
             await self.tell_updater(update_events.StepFailed(target.infohash if target else "", str(error)))
 
     async def _restart_machine(self, why: str) -> None:
-        command = self.boot.restart_command() if self.boot is not None else None
+        await self.on_disk(self.state.set_meta, HEARD_META, b"1" if self.core.swarm.peers() else b"0")
+        configured = self.config.boot.restart_command if self.config.boot is not None else ()
+        command = configured or (self.boot.restart_command() if self.boot is not None else None)
         if command is None:
             self.restart(why)
             return
@@ -242,12 +241,17 @@ class Daemon:
         if slots is None or facts is None:
             return
         path = slots.a if facts.active == "a" else slots.b
-        check = HealthCheck(self.config.health.command, self.config.health.timeout_s, facts.active, str(path))
+        health = self.config.health
+        check = HealthCheck(health.command, health.timeout_s, facts.active, str(path))
+        heard_before = self.state.meta(HEARD_META) == b"1"
         with scope:
             while True:
-                ok, why = await check.sample()
-                await self.tell_updater(update_events.Health(ok, why))
-                await trio.sleep(self.config.health.interval_s)
+                sample = await check.sample()
+                # A release that breaks the network must not be kept, and a broken uplink must not roll a good one back: without
+                # peers a good sample is held back, so that only the trial's deadline decides.
+                if not sample.ok or not heard_before or self.core.swarm.peers():
+                    await self.tell_updater(update_events.Health(sample.ok, sample.why))
+                await trio.sleep(health.interval_s)
 
     async def _take_transfer_events(self) -> None:
         while True:
@@ -270,8 +274,7 @@ class Daemon:
                 log.info("the system clock was set", ahead_s=round(self.time.wall_offset_s, 1))
             floor_s = self.time.to_persist()
             if floor_s is not None:
-                await self._on_disk(self.state.save_floor, floor_s)
-            if self._statuses and self.time.now_s() - flushed_s >= STATUS_FLUSH_S:
+                await self.on_disk(self.state.save_floor, floor_s)
+            if self.time.now_s() - flushed_s >= STATE_FLUSH_S:
                 flushed_s = self.time.now_s()
-                records, self._statuses = list(self._statuses.values()), {}
-                await self._on_disk(self.state.save_records, records)
+                await self.on_disk(self.state.flush)

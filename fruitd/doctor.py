@@ -32,7 +32,9 @@ async def examine(daemon: Daemon) -> list[dict[str, Any]]:
     )
     rows = []
     for name, check in checks:
-        ok, found, do = await trio.to_thread.run_sync(check, daemon) if check is _inactive_slot else check(daemon)
+        ok, found, do = (
+            await trio.to_thread.run_sync(check, daemon) if check is _inactive_slot else check(daemon)
+        )
         rows.append({"name": name, "ok": ok, "found": found, "do": "" if ok else do})
     return rows
 
@@ -61,7 +63,11 @@ def _update(daemon: Daemon) -> Finding:
     journal = updater.journal
     bad = journal.state in (State.REFUSED, State.QUARANTINED)
     stuck = journal.state is State.WAITING and journal.failures > 0
-    do = "see the reason; a newer release supersedes it" if bad else "the node tries again by itself; see the reason"
+    do = (
+        "see the reason; a newer release supersedes it"
+        if bad
+        else "the node tries again by itself; see the reason"
+    )
     return not (bad or stuck), updater.describe(), do
 
 
@@ -85,8 +91,16 @@ def _inactive_slot(daemon: Daemon) -> Finding:
     try:
         size_bytes = daemon.jobs.inspect_slot(paths[inactive], paths[facts.active])
     except FruitError as error:
-        return False, str(error), "updates wait until the slot can be written; the running system is not affected"
-    return True, f"slot {inactive} ({paths[inactive]}) has {size_bytes / 2**20:.0f} MiB and can be written", ""
+        return (
+            False,
+            str(error),
+            "updates wait until the slot can be written; the running system is not affected",
+        )
+    return (
+        True,
+        f"slot {inactive} ({paths[inactive]}) has {size_bytes / 2**20:.0f} MiB and can be written",
+        "",
+    )
 
 
 def _state(daemon: Daemon) -> Finding:
@@ -102,4 +116,8 @@ def _state(daemon: Daemon) -> Finding:
 def _clock(daemon: Daemon) -> Finding:
     if daemon.time.clock_ok:
         return True, "the system clock is not behind what must be true", ""
-    return False, "the system clock is behind its floor: it has not been set since the boot", "check NTP; updates go on"
+    return (
+        False,
+        "the system clock is behind its floor: it has not been set since the boot",
+        "check NTP; updates go on",
+    )

@@ -136,9 +136,7 @@ class Jobs:
 
     # ------------------------------------------------------------------ the jobs
 
-    def _begin(
-        self, name: str, work: Callable[[Any], Awaitable[None]], effect: NodeEffect
-    ) -> None:
+    def _begin(self, name: str, work: Callable[[Any], Awaitable[None]], effect: NodeEffect) -> None:
         if self.nursery is None or name in self._scopes:
             return
         scope = trio.CancelScope()
@@ -181,7 +179,11 @@ class Jobs:
         self._done(target)
         daemon.submit(
             daemon.journaled.slot_prepared(
-                target.infohash, filled.reused_bytes, filled.missing_bytes, filled.present, daemon.time.now_s()
+                target.infohash,
+                filled.reused_bytes,
+                filled.missing_bytes,
+                filled.present,
+                daemon.time.now_s(),
             )
         )
 

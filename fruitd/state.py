@@ -290,7 +290,7 @@ class NodeState:
             row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return row[0] if row is not None and isinstance(row[0], bytes) else None
 
-    def _set_meta(self, name: str, value: bytes) -> None:
+    def set_meta(self, name: str, value: bytes) -> None:
         self._write("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
 
     def floor_s(self) -> float:
@@ -304,7 +304,7 @@ class NodeState:
 
     def save_floor(self, floor_s: float) -> None:
         """Durable at return; raises `RetryError`."""
-        self._set_meta("floor_s", repr(floor_s).encode())
+        self.set_meta("floor_s", repr(floor_s).encode())
 
     def shares(self) -> list[SharedImage]:
         """Image files that are served from outside the slots."""

@@ -49,7 +49,7 @@ class View:
             },
             "slots": self._slots(),
             "update": self._update(),
-            "last_update": daemon.last_update,
+            "last_update": daemon.last_update.as_json(),
             "seeding": self._seeding(),
             "peers": {
                 "known": len(peers),
@@ -61,7 +61,13 @@ class View:
                 "received_bytes": daemon.shell.traffic.received_bytes,
             },
             "quarantined": [
-                {"release": q.release, "version": q.version, "infohash": q.infohash, "why": q.why, "at_s": q.at_s}
+                {
+                    "release": q.release,
+                    "version": q.version,
+                    "infohash": q.infohash,
+                    "why": q.why,
+                    "at_s": q.at_s,
+                }
                 for q in (self._journal.quarantined if self._journal else ())
             ],
             "refusals": daemon.state.refusals(),
@@ -235,5 +241,3 @@ def _slot(path: str, content: SlotContent | None) -> Json:
         "infohash": content.target.infohash,
         "content": "committed" if content.committed else "verified",
     }
-
-
