@@ -8,10 +8,12 @@ began.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from enum import Enum
 
 from attrs import Factory, define
 
 from swarm.address import Address
+from swarm.discovery.peers import Peer
 from swarm.news.reconcile import bucket_digests, lacking, take
 from swarm.news.record import Record
 from swarm.news.store import RecordStore
@@ -19,6 +21,17 @@ from swarm.wire import RECORDS_BYTES_MAX, RECORDS_MAX, ROWS_MAX, Exchange, Sync,
 
 ROUNDS_MAX = 256
 """Exchanges in one comparison: enough for two full stores, and an end to a peer that always has one more."""
+
+COMPARISONS_MAX = 2
+"""Comparisons this node runs at once. More: quicker for a newcomer whose first peers are slow; and a burst of
+streams."""
+COMPARE_GAP_S = 2.0
+"""Least time between two comparisons with one peer."""
+SETTLED_S = 600.0
+"""A peer whose store stays different though neither has anything for the other (one refuses what the other
+holds) is compared with again after this long, or as soon as either store changes."""
+FAILED_MAX_S = 300.0
+"""Longest pause after comparisons with a peer failed again and again: its UDP passes and its TCP does not."""
 
 
 @define
@@ -74,3 +87,53 @@ class Comparison:
         self.asked, self.wants = self.wants[:RECORDS_MAX], self.wants[RECORDS_MAX:]
         self.changed = self.changed or bool(given)
         return Exchange(tuple(given), tuple(self.asked))
+
+
+class Begin(Enum):
+    """Whether to compare stores with a peer."""
+
+    NOW = "now"
+    LATER = "later"
+    """Others are being compared with at this moment."""
+    NO = "no"
+    """Too soon after the last time, or of no use."""
+
+
+class ComparisonPace:
+    """How many comparisons at once, and how often with one peer."""
+
+    def __init__(self) -> None:
+        self._under_way: set[Address] = set()
+
+    def busy_with(self, address: Address) -> bool:
+        """True while a comparison with whoever is there is under way."""
+        return address in self._under_way
+
+    def may_begin(self, peer: Peer, digest: bytes, now_s: float) -> Begin:
+        """Whether to compare now with a peer that shows another digest than ours, `digest`. NOW counts as
+        begun."""
+        pause_s = SETTLED_S if peer.settled == (digest, peer.digest) else COMPARE_GAP_S
+        if now_s - peer.compared_s < pause_s or self.busy_with(peer.info.address):
+            return Begin.NO
+        if len(self._under_way) >= COMPARISONS_MAX:
+            return Begin.LATER
+        peer.compared_s = now_s
+        return Begin.NOW
+
+    def began(self, address: Address) -> None:
+        """A question of a comparison is on its way."""
+        self._under_way.add(address)
+
+    def ended(self, talk: Comparison, peer: Peer | None, digest: bytes, *, failed: bool) -> float | None:
+        """A comparison is over. Returns after how many seconds to look at this peer again; None if there is
+        no need."""
+        self._under_way.discard(talk.address)
+        if peer is None:
+            return None
+        if failed:
+            peer.failures = min(peer.failures + 1, 16)
+            return float(min(FAILED_MAX_S, COMPARE_GAP_S * 2.0**peer.failures))
+        peer.failures = 0
+        peer.digest = None
+        peer.settled = (digest, talk.theirs)
+        return None

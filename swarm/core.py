@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from swarm.address import Address
 from swarm.blobs import BlobFetches, Finished, Order
-from swarm.comparison import Comparison
+from swarm.comparison import Begin, Comparison, ComparisonPace
 from swarm.discovery.peers import Peer, PeerInfo, sample
 from swarm.effects import (
     BlobFetched,
@@ -56,16 +56,6 @@ __all__ = ["Me", "PeerInfo", "SwarmCore", "SwarmSettings"]
 
 Effects: TypeAlias = list[SwarmEffect]
 
-COMPARISONS_MAX = 2
-"""Comparisons this node runs at once. More: quicker for a newcomer whose first peers are slow; and a burst of
-streams."""
-COMPARE_GAP_S = 2.0
-"""Least time between two comparisons with one peer."""
-FRUITLESS_S = 600.0
-"""A peer whose store stays different though neither has anything for the other (one refuses what the other
-holds) is compared with again after this long, or as soon as either store changes."""
-FAILED_MAX_S = 300.0
-"""Longest pause after comparisons with a peer failed again and again: its UDP passes and its TCP does not."""
 SEARCH_PEERS = 4
 SEARCH_GAP_S = 2.0
 """While a blob has no source, this many far peers are asked every so often what they hold."""
@@ -105,7 +95,7 @@ class SwarmCore:
         self._fanouts = Fanouts(settings.fanout, settings.status_fanout, settings.neighbour_fanout)
         self._fetches = BlobFetches(rng, window=settings.blob_window, give_up_s=settings.blob_give_up_s)
         self._search_due_s = float("-inf")
-        self._comparing: set[Address] = set()
+        self._pace = ComparisonPace()
         self._streams: dict[int, tuple[bytes, Comparison | Order]] = {}
         self._last_token = 0
 
@@ -158,7 +148,7 @@ class SwarmCore:
 
     def _on_have(self, have: Have, source: Address, now_s: float) -> Effects:
         wanted = self._store.wanted([(have.kind, have.key, have.sequence, have.hash8)])
-        if not wanted or source in self._comparing:
+        if not wanted or self._pace.busy_with(source):
             return []
         talk = Comparison(b"", source, b"", wants=wanted)
         exchange = talk.next_exchange()
@@ -225,17 +215,13 @@ class SwarmCore:
         return [*self._members.ask(chosen, now_s)]
 
     def _compare_with(self, peer: Peer, now_s: float) -> Effects:
-        theirs = peer.digest or b""
-        pause_s = FRUITLESS_S if peer.settled == (self._store.digest(), theirs) else COMPARE_GAP_S
-        address = peer.info.address
-        if now_s - peer.compared_s < pause_s or address in self._comparing:
-            return []
-        if len(self._comparing) >= COMPARISONS_MAX:
+        verdict = self._pace.may_begin(peer, self._store.digest(), now_s)
+        if verdict is Begin.LATER:
             self._members.doubt(peer, now_s + self._rng.uniform(0.5, 1.5))
+        if verdict is not Begin.NOW:
             return []
-        peer.compared_s = now_s
-        talk = Comparison(peer.info.node_id, address, theirs)
-        return [self._ask(talk, address, talk.begin(self._store))]
+        talk = Comparison(peer.info.node_id, peer.info.address, peer.digest or b"")
+        return [self._ask(talk, talk.address, talk.begin(self._store))]
 
     def _on_comparison(self, talk: Comparison, reply: Reply, now_s: float) -> Effects:
         effects: Effects = []
@@ -243,7 +229,7 @@ class SwarmCore:
         failed = False
         match reply:
             case SyncReply():
-                self._members.hear_of(reply.peers)
+                self._members.hear_of(reply.peers, now_s)
                 following = talk.compared(reply, self._store, self._settings.urgent_kinds)
             case Records(records=records):
                 count, effects = self._take_in(records, talk.address, Path.COMPARED, now_s)
@@ -261,19 +247,12 @@ class SwarmCore:
         return effects
 
     def _end_comparison(self, talk: Comparison, now_s: float, *, failed: bool = False) -> None:
-        self._comparing.discard(talk.address)
         if talk.taken:
             self._members.announce(now_s)
         peer = self._members.table.get(talk.node_id)
-        if peer is None:
-            return
-        if failed:
-            peer.failures = min(peer.failures + 1, 16)
-            pause_s = min(FAILED_MAX_S, COMPARE_GAP_S * 2.0**peer.failures)
-            self._members.doubt(peer, now_s + pause_s * self._rng.uniform(0.75, 1.25))
-        else:
-            peer.failures, peer.digest = 0, None
-            peer.settled = (self._store.digest(), talk.theirs)
+        again_s = self._pace.ended(talk, peer, self._store.digest(), failed=failed)
+        if again_s is not None and peer is not None:
+            self._members.doubt(peer, now_s + again_s * self._rng.uniform(0.75, 1.25))
 
     # ------------------------------------------------------------------ streams
 
@@ -310,7 +289,7 @@ class SwarmCore:
 
     def _ask(self, purpose: Comparison | Order, address: Address, request: Request) -> OpenStream:
         if isinstance(purpose, Comparison):
-            self._comparing.add(address)
+            self._pace.began(address)
         exchange_id, frame = self._envelope.seal_request(request)
         self._last_token += 1
         self._streams[self._last_token] = (exchange_id, purpose)
@@ -394,6 +373,11 @@ class SwarmCore:
     def set_contacts(self, contacts: Sequence[Address], now_s: float) -> Effects:
         """The configured contacts, their names looked up again."""
         self._members.set_contacts(contacts, now_s)
+        return []
+
+    def hear_of(self, addresses: Sequence[Address], now_s: float) -> Effects:
+        """Addresses where peers may be, such as those known before a restart; each is asked before it counts."""
+        self._members.hear_of(addresses, now_s)
         return []
 
     def holders(self, infohash: bytes) -> list[PeerInfo]:

@@ -109,9 +109,9 @@ class Membership:
         """The configured contacts, looked up again."""
         self._introductions.set_contacts(contacts, now_s)
 
-    def hear_of(self, addresses: Iterable[Address]) -> None:
+    def hear_of(self, addresses: Iterable[Address], now_s: float) -> None:
         """A peer told of these."""
-        self._introductions.hear_of(a for a in addresses if self.table.at(a) is None)
+        self._introductions.hear_of([a for a in addresses if not self._is_known(a)], now_s)
 
     def set_holdings(self, infohashes: Sequence[bytes], now_s: float) -> None:
         """What this node serves; told at once if it changed."""
@@ -140,7 +140,7 @@ class Membership:
         sends = []
         if hello.ping:
             sends.append(self._send(source, pong=hello.ping))
-        elif heard is Heard.NEW and multicast and self._rng.random() * len(self.table) < WELCOME_REPLIES:
+        elif heard is Heard.NEW and multicast and self._welcomes():
             sends.append(self.ping(source, hello.me.node_id, now_s))
         if heard is Heard.DOUBTED:
             sends.append(self.ping(Address(source.host, hello.me.control_port), b"", now_s))
@@ -207,10 +207,12 @@ class Membership:
                 continue
             if self.table.strike(question.node_id, self._settings.strikes_max) is not None:
                 self._doubts.pop(question.node_id, None)
-                self._introductions.lost(question.address, now_s)
+                self._introductions.lost(peer.info.address, now_s)
                 lost = True
             else:
                 sends.append(self.ping(peer.info.address, question.node_id, now_s))
+        if lost and not len(self.table):
+            self._introductions.alone(now_s)
         return sends, lost
 
     def _send_beacon(self, now_s: float) -> list[SendDatagram]:
@@ -246,11 +248,15 @@ class Membership:
                 sends.append(self.ping(peer.info.address, node_id, now_s))
         return sends
 
+    def _welcomes(self) -> bool:
+        """Whether it is this node's turn to answer a newcomer that the whole site hears."""
+        return self._rng.random() * self.table.multicasters < WELCOME_REPLIES
+
     def _is_known(self, address: Address) -> bool:
         return self.table.at(address) is not None
 
     def _silence_s(self) -> float:
-        return silence_s(self._settings.beacon_interval_s, len(self.table))
+        return silence_s(self._settings.beacon_interval_s, self.table.multicasters)
 
     def _send(self, destination: Address | None, *, ping: bytes = b"", pong: bytes = b"") -> SendDatagram:
         hello = Hello(self._me, self._digest(), self._holdings, ping, pong)

@@ -17,6 +17,15 @@ PAUSE_MIN_S = 1.0
 PAUSE_MAX_S = 60.0
 """Between knocks at a contact. Longer: a node whose uplink comes back stays alone longer; shorter: needless
 traffic for the weeks in which a contact is gone."""
+LOST_MAX = 64
+"""Lost peers remembered; the oldest is forgotten first. More could bridge the loss of more; each costs a ping
+in ten minutes."""
+LOST_PAUSE_MIN_S = 30.0
+LOST_PAUSE_MAX_S = 600.0
+"""Between knocks at a lost peer. Longer: a healed network stays cut longer; shorter: traffic for what is gone
+for good."""
+LOST_TRIES_MAX = 400
+"""At the longest pause almost three days."""
 HEARSAY_MAX = 128
 HEARSAY_KNOCKS = 2
 HEARSAY_PAUSE_S = 2.0
@@ -38,6 +47,7 @@ class Introductions:
     def __init__(self, contacts: Iterable[Address], rng: random.Random, now_s: float) -> None:
         self._rng = rng
         self._contacts: dict[Address, _Contact] = {}
+        self._lost: dict[Address, _Contact] = {}
         self._hearsay: dict[Address, int] = {}
         self._hearsay_due_s = now_s
         self.set_contacts(contacts, now_s)
@@ -50,8 +60,10 @@ class Introductions:
             for address in wanted
         }
 
-    def hear_of(self, addresses: Iterable[Address]) -> None:
+    def hear_of(self, addresses: Iterable[Address], now_s: float) -> None:
         """Peers told of these; the newest are kept."""
+        if not self._hearsay:
+            self._hearsay_due_s = max(self._hearsay_due_s, now_s)
         for address in addresses:
             if address not in self._contacts:
                 self._hearsay.setdefault(address, 0)
@@ -61,30 +73,39 @@ class Introductions:
     def answered(self, address: Address) -> None:
         """Somebody answered there, be it this node itself: no more knocking."""
         self._hearsay.pop(address, None)
+        self._lost.pop(address, None)
         contact = self._contacts.get(address)
         if contact is not None:
             contact.answered, contact.tries = True, 0
 
     def lost(self, address: Address, now_s: float) -> None:
-        """The peer there is gone; a contact is asked again."""
+        """The peer there is gone: it is asked again, in time."""
         contact = self._contacts.get(address)
-        if contact is not None and contact.answered:
+        if contact is None:
+            self._lost.setdefault(address, _Contact(due_s=now_s + LOST_PAUSE_MIN_S))
+            while len(self._lost) > LOST_MAX:
+                del self._lost[next(iter(self._lost))]
+        elif contact.answered:
             contact.answered = False
             contact.due_s = now_s + PAUSE_MIN_S
 
+    def alone(self, now_s: float) -> None:
+        """No peer is left: all contacts are asked again, whoever answered for them."""
+        for address in self._contacts:
+            self.lost(address, now_s)
+
     def due(self, now_s: float, known: Callable[[Address], bool], *, want_more: bool) -> list[Address]:
         """Addresses to send a ping to now. `want_more`: the table still has room for strangers."""
-        knocks: list[Address] = []
-        for address, contact in self._contacts.items():
-            if contact.answered or contact.due_s > now_s:
-                continue
-            if known(address):
-                contact.answered = True
-                continue
-            pause_s = min(PAUSE_MAX_S, PAUSE_MIN_S * 2.0**contact.tries)
-            contact.tries = min(contact.tries + 1, 16)
-            contact.due_s = now_s + pause_s * self._rng.uniform(0.75, 1.25)
-            knocks.append(address)
+        knocks = [
+            address
+            for address, contact in self._contacts.items()
+            if self._knock(address, contact, now_s, known, PAUSE_MIN_S, PAUSE_MAX_S)
+        ]
+        for address, lost in list(self._lost.items()):
+            if self._knock(address, lost, now_s, known, LOST_PAUSE_MIN_S, LOST_PAUSE_MAX_S):
+                knocks.append(address)
+            if lost.answered or lost.tries > LOST_TRIES_MAX:
+                del self._lost[address]
         if self._hearsay and self._hearsay_due_s <= now_s:
             knocks += self._knock_at_hearsay(known, want_more=want_more)
             self._hearsay_due_s = now_s + HEARSAY_PAUSE_S
@@ -93,10 +114,30 @@ class Introductions:
     @property
     def next_s(self) -> float:
         """When to call `due` next; infinity if there is nobody to ask."""
-        waiting = [contact.due_s for contact in self._contacts.values() if not contact.answered]
+        waiting = [c.due_s for c in (*self._contacts.values(), *self._lost.values()) if not c.answered]
         if self._hearsay:
             waiting.append(self._hearsay_due_s)
         return min(waiting, default=float("inf"))
+
+    def _knock(
+        self,
+        address: Address,
+        contact: _Contact,
+        now_s: float,
+        known: Callable[[Address], bool],
+        pause_min_s: float,
+        pause_max_s: float,
+    ) -> bool:
+        """True if it is time to ask there; sets the time of the next try."""
+        if contact.answered or contact.due_s > now_s:
+            return False
+        if known(address):
+            contact.answered = True
+            return False
+        pause_s = min(pause_max_s, pause_min_s * 2.0 ** min(contact.tries, 16))
+        contact.tries += 1
+        contact.due_s = now_s + pause_s * self._rng.uniform(0.75, 1.25)
+        return True
 
     def _knock_at_hearsay(self, known: Callable[[Address], bool], *, want_more: bool) -> list[Address]:
         if not want_more:

@@ -64,7 +64,8 @@ class Peer:
     failures: int = 0
     """Comparisons with it that failed, since one went well."""
     settled: tuple[bytes, bytes] | None = None
-    """(our digest, its digest) after a comparison: if it shows that pair again, neither has anything for the other."""
+    """(our digest, its digest) after a comparison: if it shows that pair again, neither has anything for the
+    other."""
 
 
 class PeerTable:
@@ -79,6 +80,11 @@ class PeerTable:
 
     def __len__(self) -> int:
         return len(self._peers)
+
+    @property
+    def multicasters(self) -> int:
+        """Peers that multicast ever reached this node from, at the address they have now."""
+        return sum(peer.multicast_s > float("-inf") for peer in self._peers.values())
 
     def hear(self, hello: Hello, source: Address, now_s: float, *, multicast: bool, proven: bool) -> Heard:
         """Take in a hello. `proven`: it answers a question this node sent to that very address."""
