@@ -59,6 +59,10 @@ class BootHandlers(Life):
         if j.state is State.ROLLED_BACK:
             self._go(State.IDLE, f"runs slot {active}", target=None, target_slot=None)
         elif j.state not in RESTING:
+            if j.state is not State.WAITING and j.target is not None:
+                self._do(
+                    do.StopWork(j.target.infohash)
+                )  # nothing runs after a start, but after a save that failed it may
             self._go(target_slot=other_slot(active))
             waiting = (
                 j.state is State.WAITING and 0 < j.retry_at_s - self._now_s <= self._settings.retry_max_s

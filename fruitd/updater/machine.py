@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from attrs import evolve
+
 from fruitd.errors import BugError
 from fruitd.updater import effects as do
 from fruitd.updater import events as on
@@ -44,13 +46,13 @@ class Updater(WorkHandlers, BootHandlers):
         """Take one event in; returns what is to be done, in order."""
         self._now_s = now_s
         self._out = []
-        if isinstance(event, on.Wakeup) and self._resume_at_s is not None and now_s >= self._resume_at_s:
-            event = on.Started(self._facts)
-        if isinstance(event, on.Started):
-            self._resume_at_s = None
         before = self._journal
         try:
-            self._dispatch(event)
+            if self._resume_at_s is None or isinstance(event, on.Started):
+                self._resume_at_s = None
+                self._dispatch(event)
+            else:
+                self._while_unsaved(event, self._resume_at_s)
         except BugError as bug:
             if self._strict:
                 raise
@@ -73,6 +75,23 @@ class Updater(WorkHandlers, BootHandlers):
                     f"{type(event).__name__} led from {before} to {after}, which the table does not know"
                 )
 
+    def _while_unsaved(self, event: on.Event, resume_at_s: float) -> None:
+        """What was begun behind the failed save was not done: only facts count until it is thought through again."""
+        match event:
+            case on.Wakeup() if self._now_s < resume_at_s:
+                return
+            case on.Wakeup() | on.Hold() | on.Resume() | on.Rollback() | on.Disputed():
+                self._resume_at_s = None
+                self._dispatch(on.Started(self._facts))
+                if not isinstance(event, on.Wakeup):
+                    self._dispatch(event)
+            case on.Offered(target):
+                self._lost_offer = target
+            case on.SlotArmed():
+                self._boot = evolve(self._facts, armed=self._journal.target_slot)
+            case on.SlotCommitted(slot):
+                self._boot = evolve(self._facts, default=slot, armed=None)
+
     def journal_not_saved(self, journal: Journal, why: str, now_s: float) -> list[do.Effect]:
         """The `SaveJournal` with this journal could not be made durable: think again from what is on disk, after a pause."""
         self._now_s = now_s
@@ -86,6 +105,7 @@ class Updater(WorkHandlers, BootHandlers):
         self._unsaved_s = now_s
         self._unsaved_tries += 1
         self._resume_at_s = now_s + self._pause_s(self._unsaved_tries)
+        self._again_at_s = None
         offer = journal.pending or journal.target
         if offer not in (before.target, before.pending) and not journal.rollback:
             self._lost_offer = offer

@@ -82,11 +82,12 @@ ROWS = (
     Row(on.StepFailed, (*RESTING, *BOOTING, S.WAITING), "boot_step_failed"),
     # The boot environment.
     Row(on.SlotArmed, (S.ARMED,), "slot_armed", (S.REBOOTING,)),
-    Row(on.SlotArmed, _but(ALL, S.ARMED), ILLEGAL),
+    Row(on.SlotArmed, (S.REBOOTING,), IGNORED),  # asked for twice
+    Row(on.SlotArmed, _but(ALL, S.ARMED, S.REBOOTING), ILLEGAL),
     Row(on.SlotCommitted, (S.TRIAL,), "trial_committed", (S.COMMITTED, *BEGUN)),
     Row(on.SlotCommitted, (S.WAITING,), "default_set", (S.OFFERED, S.ARMED, S.QUARANTINED)),
     Row(on.SlotCommitted, (*RESTING, *WORKING, S.ROLLED_BACK), "default_set"),
-    Row(on.SlotCommitted, (S.ARMED, S.REBOOTING), ILLEGAL),
+    Row(on.SlotCommitted, (S.ARMED, S.REBOOTING), IGNORED),  # asked for twice, before the slot was armed
     # The trial.
     Row(on.Health, (S.TRIAL,), "health", (S.ROLLED_BACK,)),
     Row(on.Health, _but(ALL, S.TRIAL), IGNORED),
@@ -95,7 +96,10 @@ ROWS = (
     Row(on.Hold, _but(ALL, S.OFFERED), "hold"),
     Row(on.Resume, (S.WAITING,), "resume", (S.OFFERED, S.ARMED, S.QUARANTINED)),
     Row(on.Resume, _but(ALL, S.WAITING), "resume"),
-    Row(on.Rollback, (*RESTING, *WORKING, S.WAITING), "rollback", (S.ARMED,)),
+    Row(on.Rollback, (*RESTING, S.OFFERED, S.WAITING), "rollback", (S.ARMED,)),
+    Row(
+        on.Rollback, (S.REUSING, S.FETCHING, S.VERIFYING), "rollback"
+    ),  # the other slot is being written: refused
     Row(on.Rollback, (S.ARMED, S.REBOOTING, S.ROLLED_BACK), "rollback_too_late"),
     Row(on.Rollback, (S.TRIAL,), "rollback_trial", (S.ROLLED_BACK,)),
     # Time.
