@@ -46,6 +46,8 @@ ACCOUNT_S = 0.05
 split between peers coarser, see `SourceLedger`."""
 OFFERED_MAX = 512
 """Peers remembered per image for their names' sake."""
+BANNED_MAX = 8
+"""Liars remembered per image, for words only."""
 
 
 @define(eq=False)
@@ -61,7 +63,8 @@ class _Job:
     ledger: SourceLedger = field(factory=SourceLedger)
     offered: dict[bytes, TransferPeer] = field(factory=dict)
     departed: list[tuple[bytes, Address]] = field(factory=list)
-    banned: list[str] = field(factory=list)
+    banned: dict[str, None] = field(factory=dict)
+    """Peers that libtorrent has convicted of a wrong piece; not all are, so later rejections name them too."""
 
 
 class LibtorrentTransfer:
@@ -201,7 +204,10 @@ class LibtorrentTransfer:
         session = self._lt.session(params)
         if self._settings.upload_bytes_per_s or self._settings.download_bytes_per_s:
             # By default libtorrent exempts private addresses from limits; here the LAN is what is limited.
-            session.set_peer_class_filter(self._lt.ip_filter())
+            everybody = self._lt.ip_filter()
+            for first, last in (("0.0.0.0", "255.255.255.255"), ("::", "ffff" + ":ffff" * 7)):  # noqa: S104
+                everybody.add_rule(first, last, 1 << session.global_peer_class_id)
+            session.set_peer_class_filter(everybody)
         session.set_alert_fd(self._ringer.fileno())
         return session
 
@@ -276,7 +282,8 @@ class LibtorrentTransfer:
             case self._lt.peer_disconnected_alert():
                 known.departed.append((alert.pid.to_bytes(), Address(*alert.ip)))
             case self._lt.peer_ban_alert():
-                known.banned.append(f"node {alert.pid.to_bytes().hex()[:12]} at {Address(*alert.ip)}")
+                if len(known.banned) < BANNED_MAX:
+                    known.banned[_named(alert.pid.to_bytes(), Address(*alert.ip))] = None
             case self._lt.hash_failed_alert():
                 self._on_rejected(known, alert.piece_index)
             case self._lt.torrent_finished_alert():
@@ -285,12 +292,19 @@ class LibtorrentTransfer:
                 self._on_storage_error(known, alert)
 
     def _on_rejected(self, known: _Job, piece: int) -> None:
-        who = ", ".join(dict.fromkeys(known.banned))
-        known.banned.clear()
-        if not who:
-            who = "blocks that were in place" if piece in known.prepared else "one of several peers"
+        if known.banned:
+            who = ", ".join(known.banned)
+        elif piece in known.prepared:
+            who = "blocks that were in place"
+        else:
+            who = self._only_giver(known) or "one of several peers"
         known.prepared -= {piece}
         self._events.append(PieceRejected(known.job.infohash, piece, who))
+
+    @staticmethod
+    def _only_giver(known: _Job) -> str | None:
+        givers = {(total.node_id, total.address) for total in known.ledger.totals()} | set(known.departed)
+        return _named(*givers.pop()) if len({node_id for node_id, _ in givers}) == 1 else None
 
     def _on_finished(self, known: _Job) -> None:
         if not known.fetching:
@@ -335,6 +349,10 @@ class LibtorrentTransfer:
                 pass
         except BlockingIOError:
             return
+
+
+def _named(node_id: bytes, address: Address) -> str:
+    return f"node {node_id.hex()[:12]} at {address}"
 
 
 def check_version(version: str) -> None:

@@ -34,6 +34,9 @@ class TransferSettings:
     """Over all peers, LAN included; 0 is no limit."""
     download_bytes_per_s: int = field(default=0, validator=ge(0))
     """As `upload_bytes_per_s`."""
+    redial_s: int = field(default=5, validator=ge(1))
+    """Least pause before a peer that could not be reached is dialled again. Smaller dials the dead more often; larger finds
+    late starters later."""
 
     @node_id.validator
     def _twenty_bytes(self, _attribute: object, value: bytes) -> None:
@@ -88,8 +91,10 @@ def session_settings(settings: TransferSettings, alert_mask: int) -> dict[str, i
         "request_timeout": 20,
         "peer_timeout": 60,
         "peer_connect_timeout": 5,
-        # A refused dial may be repeated after 5 s when the peer is offered again; it came up late, or again.
-        "min_reconnect_time": 5,
+        # Whoever needs something dials. A seed that dials out comes back to those that banned it for rotten pieces.
+        "seeding_outgoing_connections": False,
+        # Grows with each failure; being offered again counts one failure less.
+        "min_reconnect_time": settings.redial_s,
         "max_failcount": 10,
         "upload_rate_limit": settings.upload_bytes_per_s,
         "download_rate_limit": settings.download_bytes_per_s,
