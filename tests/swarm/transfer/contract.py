@@ -41,11 +41,25 @@ class YardImage:
 class YardNode(Protocol):
     """One node: a transfer with its storage."""
 
-    node_id: bytes
-    transfer: Transfer
-    address: Address
-    seen: list[TransferEvent]
-    """Every event the transfer has reported."""
+    @property
+    def node_id(self) -> bytes:
+        """Under which its peers know it."""
+        ...
+
+    @property
+    def transfer(self) -> Transfer:
+        """What is tested."""
+        ...
+
+    @property
+    def address(self) -> Address:
+        """Where its transfer listens."""
+        ...
+
+    @property
+    def seen(self) -> list[TransferEvent]:
+        """Every event the transfer has reported."""
+        ...
 
     def put(self, image: YardImage, *, wrong: Sequence[int] = (), missing: Sequence[int] = ()) -> ImageJob:
         """Place the image on this node's storage, with wrong or blank blocks in it."""
