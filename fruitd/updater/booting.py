@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from attrs import evolve
 
 from fruitd.updater import effects as do
@@ -33,10 +35,11 @@ class BootHandlers(Life):
                 self._set_default()
                 self._settle()
             case Situation.MAKE_DEFAULT:
+                dead = boot.default
                 self._note(
-                    "default",
-                    f"slot {boot.default}, the default, did not come up; slot {boot.active} becomes it",
+                    "default", f"slot {dead}, the default, did not come up; slot {boot.active} becomes it"
                 )
+                self._go(slots=self._slots_with(dead, None))
                 self._set_default()
                 self._settle()
             case Situation.LEAVE:
@@ -79,8 +82,12 @@ class BootHandlers(Life):
         if j.attempts >= self._settings.max_attempts:
             self._give_up(f"did not come up healthy in {j.attempts} trial boots")
             return
+        changes: dict[str, Any] = {"trial_passed": False, "retry_at_s": 0.0}
+        if self._facts.default == j.target_slot:
+            # It had passed and was the default already, and yet it did not come up: what it holds is to be read back anew.
+            changes["slots"] = self._slots_with(self._target_slot, None)
+        self._go(State.WAITING, why, **changes)
         self._set_default()
-        self._go(State.WAITING, why, trial_passed=False, retry_at_s=0.0)
         self._proceed()
 
     def _back(self) -> None:
