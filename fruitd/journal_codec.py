@@ -13,7 +13,7 @@ import cattrs
 from cattrs.preconf.json import make_converter
 
 from fruitd.errors import RefusedError
-from fruitd.updater.journal import SLOTS, Journal
+from fruitd.updater.journal import SLOTS, Journal, State
 
 VERSION = 1
 DOCUMENT_BYTES_MAX = 256 * 1024
@@ -35,11 +35,17 @@ def _number(value: Any, _: Any) -> float:
     return float(value)
 
 
+def _state(value: Any, _: Any) -> State:
+    return State(value)
+
+
 def _converter() -> cattrs.Converter:
     converter = make_converter(detailed_validation=False)
     for kind in (int, str, bool):
         converter.register_structure_hook(kind, _exactly(kind))
     converter.register_structure_hook(float, _number)
+    # An enum of strings would otherwise be read by the hook for strings, and every `is` on it would fail.
+    converter.register_structure_hook(State, _state)
     return converter
 
 
