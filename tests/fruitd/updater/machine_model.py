@@ -296,6 +296,8 @@ class Machine:
                 on.StepFailed(target.infohash if target else "", "boot environment cannot be written")
             )
             return
+        if effect.slot != self.default:
+            self.trial_boots.pop(self.content[effect.slot], None)  # it has proved itself
         self.default, self.armed = effect.slot, None
         self.answers.append(on.SlotCommitted(effect.slot))
 

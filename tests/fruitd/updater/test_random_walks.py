@@ -7,9 +7,11 @@ must be installed. A seed that ever failed stays in `KEPT_SEEDS`.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import pytest
 
+from fruitd.updater import effects as do
 from fruitd.updater import events as on
 from tests.fruitd.updater.machine_model import Behaviour, Machine, ViolationError, target
 
@@ -38,58 +40,51 @@ def _offer(machine: Machine, rng: random.Random, newest: int) -> int:
     return newest
 
 
+def _step_faults(machine: Machine, rng: random.Random) -> None:
+    machine.step_fault, machine.rot = rng.choice(((0.0, 0.0), (0.3, 0.0), (0.0, 0.5), (0.2, 0.2)))
+    machine.refuse = rng.choice((0.0, 0.0, 0.2))
+
+
+def _set_clock(machine: Machine, rng: random.Random) -> None:
+    machine.clock_ahead_s += rng.choice((0.1, 5.0, 300.0, 1e8, -1e5))
+
+
+def _toggle_disk(machine: Machine, _rng: random.Random) -> None:
+    machine.disk_full = not machine.disk_full
+
+
+def _toggle_environment(machine: Machine, _rng: random.Random) -> None:
+    machine.env_broken = not machine.env_broken
+
+
+def _stale(machine: Machine, rng: random.Random) -> None:
+    machine.feed(
+        on.StepFailed("ff" * 32, "an answer about something long given up", final=rng.random() < 0.5)
+    )
+
+
+ANY_TIME: tuple[tuple[float, Callable[[Machine, random.Random], None]], ...] = (
+    (4, lambda m, _: m.kill()),
+    (4, lambda m, _: m.power_cut()),
+    (1, lambda m, _: m.feed(on.Hold("a reason"))),
+    (3, lambda m, _: m.feed(on.Resume())),
+    (2, lambda m, _: m.feed(on.Rollback("a reason"))),
+    (1, lambda m, _: m.feed(on.Disputed("two manifests"))),
+    (1, lambda m, _: m.rot_default()),
+    (0.5, lambda m, _: m.lose_state()),
+    (2, _set_clock),
+    (1, _toggle_disk),
+    (1, _toggle_environment),
+    (1, _step_faults),
+    (2, _stale),
+)
+
+
 def _something(machine: Machine, rng: random.Random, newest: int) -> int:
     """One thing that may happen at any time."""
-    match rng.choices(
-        (
-            "offer",
-            "kill",
-            "cut",
-            "hold",
-            "resume",
-            "rollback",
-            "disputed",
-            "clock",
-            "full",
-            "env",
-            "faults",
-            "stale",
-            "rot",
-            "lost",
-        ),
-        (8, 4, 4, 1, 3, 2, 1, 2, 1, 1, 1, 2, 1, 0.5),
-    )[0]:
-        case "offer":
-            newest = _offer(machine, rng, newest)
-        case "kill":
-            machine.kill()
-        case "cut":
-            machine.power_cut()
-        case "hold":
-            machine.feed(on.Hold("a reason"))
-        case "resume":
-            machine.feed(on.Resume())
-        case "rollback":
-            machine.feed(on.Rollback("a reason"))
-        case "disputed":
-            machine.feed(on.Disputed("two manifests"))
-        case "clock":
-            machine.clock_ahead_s += rng.choice((0.1, 5.0, 300.0, 1e8, -1e5))
-        case "full":
-            machine.disk_full = not machine.disk_full
-        case "env":
-            machine.env_broken = not machine.env_broken
-        case "faults":
-            machine.step_fault, machine.rot = rng.choice(((0.0, 0.0), (0.3, 0.0), (0.0, 0.5), (0.2, 0.2)))
-            machine.refuse = rng.choice((0.0, 0.0, 0.2))
-        case "rot":
-            machine.rot_default()
-        case "lost":
-            machine.lose_state()
-        case "stale":
-            machine.feed(
-                on.StepFailed("ff" * 32, "an answer about something long given up", final=rng.random() < 0.5)
-            )
+    if rng.random() < 0.3:
+        return _offer(machine, rng, newest)
+    rng.choices([act for _, act in ANY_TIME], [weight for weight, _ in ANY_TIME])[0](machine, rng)
     return newest
 
 
@@ -154,8 +149,6 @@ def test_the_model_sees_a_commit_without_a_trial() -> None:
     """The checker itself would be blind: every walk would pass whatever the updater did."""
     machine = Machine(random.Random(0))
     machine.boot()
-    from fruitd.updater import effects as do
-
     for effect in (
         do.CommitSlot("b"),
         do.ArmSlot("b", "00"),
