@@ -28,7 +28,9 @@ class Run:
     over: bool = False
 
     def leave_pipes(self) -> None:
-        """Nothing of this run is on its way any more."""
+        """Nothing of this run is on its way any more. Said again by the other end, it changes nothing."""
+        if self.over:
+            return
         self.over = True
         for pipe in self.pipes:
             pipe.flows -= 1
