@@ -77,8 +77,12 @@ class WorldFabric:
         self.plan()
 
     def let_pass(self) -> None:
-        """Let the model see the time before it is called."""
-        self._fabric.advance(self._heap.now_s)
+        """Let the model see the time before it is called. What its transfers have to say is said right after this moment."""
+        for transfer in self._fabric.advance(self._heap.now_s):
+            work = self._ears.get(transfer)
+            for event in transfer.events():
+                if work is not None:
+                    self._heap.after(0.0, work.transfer_event, event)
 
     def plan(self) -> None:
         """Wake when the model has something to do."""
@@ -91,11 +95,7 @@ class WorldFabric:
         if due_s != self._due_s:
             return
         self._due_s = float("inf")
-        for transfer in self._fabric.advance(self._heap.now_s):
-            work = self._ears.get(transfer)
-            for event in transfer.events():
-                if work is not None:
-                    self._heap.after(0.0, work.transfer_event, event)
+        self.let_pass()
         self.plan()
 
     def end_of(self, asker: int, address: Address) -> Address | None:

@@ -153,6 +153,10 @@ class Network:
         """The number of the site a node is plugged into."""
         return self._ports[node].site
 
+    def is_translated(self, node: int) -> bool:
+        """Is the node behind an address translator, so that nobody outside can dial it?"""
+        return self._translated[self._ports[node].site]
+
     def set_sides(self, sides: Mapping[int, tuple[int, ...]]) -> None:
         """Who is cut from whom: two nodes hear each other only while their sides are equal. Absent means ()."""
         for node, port in self._ports.items():

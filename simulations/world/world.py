@@ -232,7 +232,8 @@ class World:
         plan = self.scenario.releases[-1]
         newest = self.surroundings.published[-1]
         is_last = newest.release == len(self.scenario.releases)
-        if is_last and node != plan.publisher and newest.image.blocks == blocks:
+        holds = newest.image.blocks == blocks and not self.network.is_translated(node)
+        if is_last and node != plan.publisher and holds:
             self.hosts[plan.publisher].firmware.switch_off()
 
     # ------------------------------------------------------------------ running it
