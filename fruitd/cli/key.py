@@ -39,9 +39,10 @@ def new(
 def swarm(
     file: Annotated[Path, typer.Argument(help="The file to make.", metavar="FILE")],
 ) -> None:
-    """Make a swarm key: what seals a swarm's traffic, the same file on every node.
+    """Make a swarm key, which seals all traffic.
 
-    It keeps strangers out and makes nobody trusted. [swarm] key_file in fruitd.toml names it.
+    The same file goes to every node; [swarm] key_file in fruitd.toml names it. It keeps strangers out and makes
+    nobody trusted.
 
     \b
     Example:  fruit key swarm swarm.key

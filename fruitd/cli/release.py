@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -71,13 +71,13 @@ def build(
         ),
     ] = None,
 ) -> None:
-    """Hash an image and make the folder of its release, ready to be signed.
+    """Hash an image, and make its release's folder.
 
-    The image is read once and stays where it is.
+    The image is read once and stays where it is. The folder is then ready to be signed.
 
     \b
-    Example:  fruit release build rootfs.img --resource org.fruit-testbed.os/rootfs
-                --release 2 --version 2026.11 --compatible raspberrypi,4
+    Example:  fruit release build rootfs.img --release 2 --version 2026.11
+                --resource org.fruit-testbed.os/rootfs --compatible raspberrypi,4
                 --trust root.fruit --previous release-1/manifest -o release-2
     """
     plan = ReleasePlan(resource, release, version, tuple(compatible), channel, sequence)
@@ -114,7 +114,7 @@ def sign(
 
 @app.command("show")
 def show(folder: FolderArgument, as_json: JsonOption = False) -> None:
-    """What a release is, who has signed it, and how many signatures are missing.
+    """What a release is, and who has signed it.
 
     \b
     Example:  fruit release show release-2
@@ -135,7 +135,7 @@ def verify(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Judge a release as a node with this trust root will.
+    """Judge a release as a node will.
 
     Exit code 1, with the reason, if a node would refuse it.
 
@@ -143,7 +143,7 @@ def verify(
     Example:  fruit release verify release-2 --trust root.fruit --image rootfs.img
     """
     try:
-        with progress_bar("hashing") as progress:
+        with progress_bar("hashing") if image else nullcontext() as progress:
             release = verify_release(folder, read_file(trust), image=image, progress=progress)
     except FruitError as error:
         if not as_json:
@@ -173,9 +173,9 @@ def publish(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Hand a signed release to the node on this machine, which checks it, spreads it and seeds the image.
+    """Hand a signed release to the node on this machine.
 
-    Any node will do. Once one other node holds the whole image this one may vanish.
+    It checks it, spreads it and seeds the image. Any node will do. Once one other node holds the whole image this one may vanish.
 
     \b
     Example:  fruit release publish release-2

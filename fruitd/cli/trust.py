@@ -51,9 +51,9 @@ def init(
     halves of the release keys are not needed here.
 
     \b
-    Example:  fruit trust init --swarm orchard --root-key ann.key --root-key ben.key
+    Example:  fruit trust init --swarm orchard -o root.fruit
+                --root-key ann.key --root-key ben.key --release-threshold 2
                 --release-key cora.pub --release-key dan.pub --release-key eve.pub
-                --release-threshold 2 -o root.fruit
     """
     with as_refusals():
         roots = [read_secret_key(path) for path in root_keys]

@@ -27,7 +27,7 @@ from fruitd.maintainer.bundle import (
     write_durably,
 )
 from fruitd.maintainer.mistakes import as_refusals
-from swarm.news.record import SEQUENCE_MAX, Record, Signature
+from swarm.news.record import KEY_BYTES_MAX, SEQUENCE_MAX, Record, Signature
 from swarm.root_file import load_root
 from swarm.trust.manifest import IMAGE_BYTES_MAX, TORRENT_BYTES_MAX, Manifest
 from swarm.trust.root import Role
@@ -148,6 +148,8 @@ def _check_fits(draft: Bundle) -> None:
     plan, held = draft.plan, draft.root.roles[Role.RELEASE]
     if len(set(plan.compatible)) != len(plan.compatible):
         raise UsageError("one --compatible is given twice")
+    if len(plan.channel.encode("utf-8", "replace")) > KEY_BYTES_MAX:
+        raise UsageError(f"--channel is longer than {KEY_BYTES_MAX} bytes")
     row = plan.release_of(b"x" * TORRENT_BYTES_MAX, bytes(32), min(held.keys))
     try:
         record = draft.compose(row)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fruitd.errors import UsageError
@@ -57,10 +57,10 @@ def describe_root(data: bytes) -> dict[str, Any]:
         "swarm": root.swarm,
         "version": root.version,
         "roles": {
-            role.value: {"threshold": held.threshold, "keys": [named(root, k) for k in sorted(held.keys)]}
+            role.value: {"threshold": held.threshold, "keys": named_all(root, held.keys)}
             for role, held in root.roles.items()
         },
-        "signed_by": [named(root, k) for k in sorted(signers)],
+        "signed_by": named_all(root, signers),
         "complete": len(signers) >= root.roles[Role.ROOT].threshold,
     }
 
@@ -72,6 +72,11 @@ def named(root: TrustRoot, public_key: bytes) -> dict[str, str]:
         "name": root.names.get(public_key, ""),
         "public": public_key.hex(),
     }
+
+
+def named_all(root: TrustRoot, public_keys: Iterable[bytes]) -> list[dict[str, str]]:
+    """Keys as JSON shows them, ordered by name."""
+    return sorted((named(root, k) for k in public_keys), key=lambda key: (key["name"], key["public"]))
 
 
 def _role(role: str, keys: Sequence[PublicKey], threshold: int | None) -> RoleKeys:

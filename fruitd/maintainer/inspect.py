@@ -12,7 +12,7 @@ import bep35.merkle
 import bep35.metainfo
 from fruitd.errors import RefusedError
 from fruitd.maintainer.bundle import Bundle
-from fruitd.maintainer.founding import SCHEMA, named
+from fruitd.maintainer.founding import SCHEMA, named, named_all
 from fruitd.maintainer.mistakes import as_refusals
 from fruitd.maintainer.signing import described_release
 from swarm.root_file import load_root
@@ -30,14 +30,15 @@ def describe_release(folder: Path) -> dict[str, Any]:
     bundle = Bundle.load(folder)
     plan, root = bundle.plan, bundle.root
     signers: frozenset[bytes] = frozenset()
-    carried: tuple[Release, ...] = ()
     torrent_signer = None
     with as_refusals(str(folder)):
         if bundle.manifest is not None:
             release = described_release(bundle)
             torrent_signer = named(root, release.signer)
             signers = _signers(root, bundle)
-            carried = tuple(r for r in Manifest.decode(bundle.manifest.body).releases if r != release)
+        else:
+            release = plan.release_of(bundle.torrent, bytes(32), bytes(32))
+        carried = Manifest.decode(bundle.compose(release).body).releases[1:]
     missing = max(root.roles[Role.RELEASE].threshold - len(signers), 0)
     return {
         "schema": SCHEMA,
@@ -57,7 +58,7 @@ def describe_release(folder: Path) -> dict[str, Any]:
             "bytes": len(bundle.torrent),
             "signed_by": torrent_signer,
         },
-        "signed_by": [named(root, k) for k in sorted(signers)],
+        "signed_by": named_all(root, signers),
         "threshold": root.roles[Role.RELEASE].threshold,
         "missing": missing,
         "carried_on": [

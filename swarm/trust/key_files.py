@@ -61,15 +61,16 @@ def write_new(path: Path, data: bytes, mode: int) -> None:
 def read_secret_key(path: Path) -> SecretKey:
     """Raises `KeyFileError` naming the file, also where group or others have any right to it."""
     data, mode = _read(path)
+    try:
+        key = SecretKey.decode(data)
+    except KeyFileError as error:
+        raise KeyFileError(f"{path} {error}") from error
     if mode & 0o077:
         raise KeyFileError(
             f"{path} is open to other users (mode {mode:04o}): if nobody else can have read it, "
             f"run chmod 600 {path}; if somebody can, make a new key"
         )
-    try:
-        return SecretKey.decode(data)
-    except KeyFileError as error:
-        raise KeyFileError(f"{path} {error}") from error
+    return key
 
 
 def read_public_key(path: Path) -> PublicKey:
