@@ -28,7 +28,14 @@ class RetryError(FruitError):
 
 
 class SlotError(FruitError):
-    """A slot cannot be used; the running slot is untouched."""
+    """A slot cannot be used; the running slot is untouched.
+
+    `final` says that trying this image again on this slot can never work: the image is larger than the slot.
+    """
+
+    def __init__(self, message: str, *, final: bool = False) -> None:
+        super().__init__(message)
+        self.final = final
 
 
 class BugError(FruitError):

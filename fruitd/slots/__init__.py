@@ -1,1 +1,1 @@
-"""The two root slots: what is in them, building an image in one, reading it back."""
+"""Slots: looked at before they are written, filled with what the node already has, and read back before they may boot."""

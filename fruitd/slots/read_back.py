@@ -1,0 +1,127 @@
+"""The last word before a slot may boot: is what was written what lies on the medium?
+
+Everything is flushed, the page cache of the slot is dropped so that the medium itself answers, and every 16 KiB block is hashed
+against the image's leaves, whose root is what the maintainers signed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import trio
+
+from fruitd.errors import SlotError
+from swarm.transfer.bitmap import block_count
+from swarm.transfer.port import BLOCK_BYTES
+
+CHUNK_BYTES = 1024 * 1024
+"""Read at once, and how often cancelling is looked for. Larger only costs memory."""
+AHEAD_BYTES = 4 * 1024 * 1024
+"""The medium reads this far ahead while the processor hashes. Less leaves either idle; more only fills the page cache."""
+
+
+def check_blocking(
+    path: Path,
+    leaves: bytes,
+    length_bytes: int,
+    tell: Callable[[float], None],
+    checkpoint: Callable[[], None],
+) -> list[int]:
+    """Flush the slot, read it back, and compare. Blocks; for a worker thread.
+
+    Args:
+        path: the slot.
+        leaves: of the image, 32 bytes for each block; the caller has checked their root.
+        length_bytes: of the image.
+        tell: called with 0..1 as the work goes on.
+        checkpoint: called about once per MiB; may raise to cancel.
+
+    Returns:
+        Blocks that are wrong or cannot be read; empty where the slot holds the image.
+
+    Raises:
+        SlotError: the slot cannot be opened or flushed.
+    """
+    if len(leaves) != 32 * block_count(length_bytes):
+        raise ValueError(f"{len(leaves)} bytes of leaves do not belong to an image of {length_bytes} bytes")
+    descriptor = _open(path, os.O_RDWR)
+    try:
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            raise SlotError(f"slot {path} cannot be flushed: {error.strerror}") from error
+        os.posix_fadvise(descriptor, 0, length_bytes, os.POSIX_FADV_DONTNEED)
+        return [
+            block
+            for block, leaf in _leaves(descriptor, length_bytes, tell, checkpoint)
+            if leaf != leaves[32 * block : 32 * block + 32]
+        ]
+    finally:
+        os.close(descriptor)
+
+
+async def check(
+    path: Path, leaves: bytes, length_bytes: int, tell: Callable[[float], None] = lambda done: None
+) -> list[int]:
+    """`check_blocking` in a worker thread; cancelled between chunks. `tell` is called from that thread."""
+    return await trio.to_thread.run_sync(
+        check_blocking, path, leaves, length_bytes, tell, trio.from_thread.check_cancelled
+    )
+
+
+def leaves_of_slot(path: Path, length_bytes: int, checkpoint: Callable[[], None] = lambda: None) -> bytes:
+    """The leaves of what lies at the path, 32 bytes for each block. Blocks; for a worker thread.
+
+    Raises:
+        SlotError: it cannot be opened, or some of it cannot be read.
+    """
+    descriptor = _open(path, os.O_RDONLY)
+    try:
+        leaves = bytearray()
+        for block, leaf in _leaves(descriptor, length_bytes, lambda done: None, checkpoint):
+            if leaf is None:
+                raise SlotError(f"{path} cannot be read at byte {block * BLOCK_BYTES}")
+            leaves += leaf
+        return bytes(leaves)
+    finally:
+        os.close(descriptor)
+
+
+async def leaves_of(path: Path, length_bytes: int) -> bytes:
+    """`leaves_of_slot` in a worker thread; cancelled between chunks."""
+    return await trio.to_thread.run_sync(leaves_of_slot, path, length_bytes, trio.from_thread.check_cancelled)
+
+
+def _open(path: Path, flags: int) -> int:
+    try:
+        return os.open(path, flags | os.O_CLOEXEC)
+    except OSError as error:
+        raise SlotError(f"{path} cannot be opened: {error.strerror}") from error
+
+
+def _leaves(
+    descriptor: int, length_bytes: int, tell: Callable[[float], None], checkpoint: Callable[[], None]
+) -> Iterator[tuple[int, bytes | None]]:
+    """Block and leaf, in order; None where the block cannot be read."""
+    chunk = memoryview(bytearray(min(CHUNK_BYTES, length_bytes)))
+    for offset in range(0, length_bytes, CHUNK_BYTES):
+        checkpoint()
+        os.posix_fadvise(descriptor, offset + CHUNK_BYTES, AHEAD_BYTES, os.POSIX_FADV_WILLNEED)
+        part = chunk[: min(CHUNK_BYTES, length_bytes - offset)]
+        whole = _read(descriptor, part, offset)
+        for start in range(0, len(part), BLOCK_BYTES):
+            data = part[start : start + BLOCK_BYTES]
+            # One bad sector must not condemn its whole neighbourhood: the number of bad blocks is told to people.
+            readable = whole or _read(descriptor, data, offset + start)
+            yield (offset + start) // BLOCK_BYTES, sha256(data).digest() if readable else None
+        tell(min(1.0, (offset + len(part)) / length_bytes))
+
+
+def _read(descriptor: int, into: memoryview, offset: int) -> bool:
+    try:
+        return os.preadv(descriptor, [into], offset) == len(into)
+    except OSError:
+        return False

@@ -1,0 +1,276 @@
+"""Never a byte twice: a slot is filled with blocks the node already has, before anything is fetched (design D4).
+
+First what an interrupted try, or an older image, left in the slot itself at the right place; then every 16 KiB window at a 4 KiB
+offset of other slots and images on this node. Only blocks that differ are written. What is claimed to be in place is hashed
+again by the transfer, and the whole slot is read back before it boots: a mistake here costs a fetch, never an image.
+
+Cost, measured on one core with SHA instructions: see docs/performance.md; four windows are hashed where nothing matches, one
+where everything does.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator, Sequence
+from hashlib import sha256
+from pathlib import Path
+
+import trio
+from attrs import frozen
+
+from fruitd.errors import RetryError, SlotError
+from fruitd.slots.block_index import BlockIndex
+from fruitd.slots.slot import open_exclusively
+from swarm.transfer.bitmap import block_count, empty_bitmap, has_block, set_block
+from swarm.transfer.port import BLOCK_BYTES
+
+STEP_BYTES = 4096
+"""Windows begin at multiples of it: the block size of ext4 and squashfs. Half of it would hash twice as much for little."""
+CHUNK_BYTES = 1024 * 1024
+"""Read at once, and how often cancelling is looked for. Larger only costs memory."""
+_ZEROS = bytes(BLOCK_BYTES)
+_ZERO_LEAF = sha256(_ZEROS).digest()
+
+
+@frozen
+class Filled:
+    """What is in the slot now."""
+
+    present: bytes
+    """Bitmap of blocks in place, as `Transfer.fetch` takes it."""
+    reused_bytes: int
+    """In place, written now or there before."""
+    missing_bytes: int
+    """To be fetched."""
+    written_bytes: int
+    """Written to the slot just now."""
+
+
+class ReusePlan:
+    """Decides which blocks are in place and where found content belongs. Pure: it is fed with what was read."""
+
+    def __init__(self, leaves: bytes, length_bytes: int) -> None:
+        """Raises `ValueError` where there is not one leaf of 32 bytes for each block of the image."""
+        self.blocks = block_count(length_bytes)
+        if length_bytes < 1 or len(leaves) != 32 * self.blocks:
+            raise ValueError(
+                f"{len(leaves)} bytes of leaves do not belong to an image of {length_bytes} bytes"
+            )
+        self.present = empty_bitmap(self.blocks)
+        self.missing = self.blocks
+        self._leaves = leaves
+        self._length_bytes = length_bytes
+        self._index: BlockIndex | None = None
+        self.overlap = 0
+        """After `scan`: bytes at the end of its data that belong to windows not looked at yet, below `BLOCK_BYTES`."""
+
+    def size_of(self, block: int) -> int:
+        """Bytes of a block; the last one may be short."""
+        return min(BLOCK_BYTES, self._length_bytes - block * BLOCK_BYTES)
+
+    @property
+    def missing_bytes(self) -> int:
+        """Bytes of the blocks that are not in place."""
+        last = self.blocks - 1
+        short = 0 if has_block(self.present, last) else BLOCK_BYTES - self.size_of(last)
+        return self.missing * BLOCK_BYTES - short
+
+    def take_in_place(self, first_block: int, data: memoryview) -> None:
+        """`data` is what the slot holds from this block on: whole blocks, or up to the image's end."""
+        for offset in range(0, len(data), BLOCK_BYTES):
+            block = first_block + offset // BLOCK_BYTES
+            self._take_at(block, data[offset : offset + self.size_of(block)])
+
+    def take_zeros(self) -> Iterator[int]:
+        """Missing blocks that are all zeros: they need no source. Marks each as in place."""
+        for block in range(self.blocks):
+            if self._leaf(block) == _ZERO_LEAF and self._mark(block):
+                yield block
+
+    def take_tail(self, data: memoryview) -> bool:
+        """`data` is what a source holds where the last block would be. Windows only find whole blocks."""
+        last = self.blocks - 1
+        return not has_block(self.present, last) and self._take_at(last, data)
+
+    def scan(self, data: memoryview) -> Iterator[tuple[int, memoryview]]:
+        """Find wanted blocks in a part of a source that begins at a multiple of `STEP_BYTES`.
+
+        Yields block and content, marking each as in place. A window that is any block of the image is jumped over whole. Windows
+        that do not lie within `data` whole are left to the next part: see `overlap`.
+        """
+        index = self._index = self._index or BlockIndex(self._leaves)
+        offset, last = 0, len(data) - BLOCK_BYTES
+        while offset <= last and self.missing:
+            window = data[offset : offset + BLOCK_BYTES]
+            if _ZEROS.startswith(window):  # compares memory; `==` on a view would go through it byte by byte
+                # `take_zeros` has dealt with them. Cheap to tell, so not jumped over: a wanted block may begin in their midst.
+                offset += STEP_BYTES
+                continue
+            leaf = sha256(window).digest()
+            if leaf not in index:
+                offset += STEP_BYTES
+                continue
+            for block in index.blocks(leaf):
+                if self.size_of(block) == BLOCK_BYTES and self._mark(block):
+                    yield block, window
+            index.settle(leaf)
+            offset += BLOCK_BYTES
+        self.overlap = min(len(data) - offset, BLOCK_BYTES - 1)
+
+    def _take_at(self, block: int, data: memoryview) -> bool:
+        if len(data) != self.size_of(block):
+            return False
+        if len(data) == BLOCK_BYTES and _ZEROS.startswith(data):
+            return self._leaf(block) == _ZERO_LEAF and self._mark(block)
+        return sha256(data).digest() == self._leaf(block) and self._mark(block)
+
+    def _leaf(self, block: int) -> bytes:
+        return self._leaves[32 * block : 32 * block + 32]
+
+    def _mark(self, block: int) -> bool:
+        """False where it was in place already."""
+        if has_block(self.present, block):
+            return False
+        set_block(self.present, block)
+        self.missing -= 1
+        return True
+
+
+class _Progress:
+    """Shares of the whole work, told to whoever watches; looks for cancelling at each step."""
+
+    def __init__(
+        self, total_bytes: int, tell: Callable[[float], None], checkpoint: Callable[[], None]
+    ) -> None:
+        self._total_bytes = max(1, total_bytes)
+        self._done_bytes = 0
+        self._tell = tell
+        self._checkpoint = checkpoint
+
+    def step(self, count_bytes: int) -> None:
+        self._checkpoint()
+        self._done_bytes += count_bytes
+        self._tell(min(1.0, self._done_bytes / self._total_bytes))
+
+
+def fill_blocking(
+    target: Path,
+    sources: Sequence[Path],
+    leaves: bytes,
+    length_bytes: int,
+    tell: Callable[[float], None],
+    checkpoint: Callable[[], None],
+) -> Filled:
+    """Put in place what is already on this node. Blocks; for a worker thread.
+
+    Args:
+        target: the slot to fill, at least `length_bytes` large. Beyond that it is not touched.
+        sources: other slots and images, read only; those that cannot be read are passed over.
+        leaves: of the image, 32 bytes for each block.
+        length_bytes: of the image.
+        tell: called with 0..1 as the work goes on.
+        checkpoint: called about once per MiB; may raise to cancel. What was written until then is sound, and found again.
+
+    Raises:
+        SlotError: the target cannot be opened, read or written.
+        RetryError: there is no room (a sparse file as slot).
+    """
+    plan = ReusePlan(leaves, length_bytes)
+    descriptor = open_exclusively(target)
+    try:
+        opened = [(path, size) for path, size in map(_measured, sources) if size]
+        progress = _Progress(length_bytes + sum(size for _, size in opened), tell, checkpoint)
+        _take_target(plan, descriptor, length_bytes, progress)
+        writer = _Writer(descriptor)
+        for block in plan.take_zeros():
+            writer.put(block, memoryview(_ZEROS))
+        for path, _ in opened:
+            if plan.missing:
+                _take_source(plan, path, writer, progress)
+        tell(1.0)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise RetryError(f"slot {target}: {error.strerror}") from error
+        raise SlotError(f"slot {target} failed: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
+    missing = plan.missing_bytes
+    return Filled(bytes(plan.present), length_bytes - missing, missing, writer.written_bytes)
+
+
+async def fill(
+    target: Path,
+    sources: Sequence[Path],
+    leaves: bytes,
+    length_bytes: int,
+    tell: Callable[[float], None] = lambda done: None,
+) -> Filled:
+    """`fill_blocking` in a worker thread; cancelled between chunks. `tell` is called from that thread."""
+    return await trio.to_thread.run_sync(
+        fill_blocking, target, sources, leaves, length_bytes, tell, trio.from_thread.check_cancelled
+    )
+
+
+class _Writer:
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.written_bytes = 0
+
+    def put(self, block: int, content: memoryview) -> None:
+        """Write one block, whole."""
+        offset = block * BLOCK_BYTES
+        while content:
+            count = os.pwrite(self._descriptor, content, offset)
+            offset, content = offset + count, content[count:]
+            self.written_bytes += count
+
+
+def _measured(path: Path) -> tuple[Path, int]:
+    """Size in bytes; 0 where it cannot be read."""
+    try:
+        with path.open("rb", buffering=0) as source:
+            return path, os.lseek(source.fileno(), 0, os.SEEK_END)
+    except OSError:
+        return path, 0
+
+
+def _take_target(plan: ReusePlan, descriptor: int, length_bytes: int, progress: _Progress) -> None:
+    chunk = memoryview(bytearray(CHUNK_BYTES))
+    for offset in range(0, length_bytes, CHUNK_BYTES):
+        count = os.preadv(descriptor, [chunk[: min(CHUNK_BYTES, length_bytes - offset)]], offset)
+        plan.take_in_place(offset // BLOCK_BYTES, chunk[:count])
+        progress.step(count)
+
+
+def _take_source(plan: ReusePlan, path: Path, writer: _Writer, progress: _Progress) -> None:
+    """Look through one source; one that fails half way has given what it gave."""
+    buffer = memoryview(bytearray(CHUNK_BYTES + BLOCK_BYTES))
+    kept = offset = 0
+    with path.open("rb", buffering=0) as source:
+        descriptor = source.fileno()
+        while plan.missing:
+            count = _read(descriptor, buffer[kept : kept + CHUNK_BYTES], offset)
+            if not count:
+                break
+            for block, content in plan.scan(buffer[: kept + count]):
+                writer.put(block, content)
+            end = kept + count
+            kept = plan.overlap
+            buffer[:kept] = buffer[end - kept : end]
+            # Not needed again soon; a node with 512 MiB has better use for its page cache.
+            os.posix_fadvise(descriptor, offset, count, os.POSIX_FADV_DONTNEED)
+            offset += count
+            progress.step(count)
+        tail = plan.blocks - 1
+        count = _read(descriptor, buffer[: plan.size_of(tail)], tail * BLOCK_BYTES)
+        if plan.take_tail(buffer[:count]):
+            writer.put(tail, buffer[:count])
+
+
+def _read(descriptor: int, into: memoryview, offset: int) -> int:
+    """Read as much as there is; nothing where the medium fails, since other sources may do."""
+    try:
+        return os.preadv(descriptor, [into], offset)
+    except OSError:
+        return 0
