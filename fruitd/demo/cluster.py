@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 from attrs import define, field, frozen
 
+from fruitd.boot.file_backend import create_environment
 from fruitd.errors import RefusedError, RetryError
 
 HARDWARE = "demo-board"
@@ -55,6 +56,7 @@ class ClusterSettings:
     upload_bytes_per_s: int = 0
     beacon: bool = True
     sustain_s: float = 1.2
+    max_attempts: int = 3
     beacon_port: int = field(factory=lambda: free_ports(1)[0])
 
 
@@ -191,6 +193,7 @@ class Cluster:
         for slot in ("a", "b"):
             with open(node.slot(slot), "wb") as file:
                 file.truncate(self.settings.slot_bytes)
+        create_environment(node.directory / "boot.env", "a")
         if self.settings.factory_image is not None:
             with open(self.settings.factory_image, "rb") as image, open(node.slot("a"), "r+b") as file:
                 shutil.copyfileobj(image, file, 1024 * 1024)
@@ -222,6 +225,7 @@ upload_bytes_per_s = {upload}
 socket = "{node.socket}"
 mode = "0600"
 [update]
+max_attempts = {s.max_attempts}
 retry_min_s = 0.5
 retry_max_s = 5
 """

@@ -14,8 +14,9 @@ from fruitd.errors import RefusedError
 
 HEALTH_SCRIPT = "usr/lib/fruit/health"
 """A health check that travels inside the image, as with greenboot: the node runs it during the trial."""
-_FILES_BYTES = 30 * 1024 * 1024
-_IMAGE_BYTES = 64 * 1024 * 1024
+FILES_BYTES = 30 * 1024 * 1024
+_ROOM = 2.1
+"""Image size to files: a new root file system is about half full."""
 _FACTORY_SHARE = 0.5
 _UUID = "5b1f6f2e-8a0a-4f5d-9b5e-6672756974ab"
 _GOOD = "#!/bin/sh\necho all services answer\n"
@@ -31,8 +32,10 @@ class DemoImages:
     bad: Path
 
 
-def make_images(directory: Path, own: Path | None = None) -> DemoImages:
+def make_images(directory: Path, own: Path | None = None, *, files_bytes: int = FILES_BYTES) -> DemoImages:
     """Make the factory image and releases 1 to 3 in `directory`; `own` is the user's image for release 1.
+
+    `files_bytes` of real files go into release 1, and about half of them into the factory image.
 
     Release 2 is release 1 with a few files changed; release 3 has a health check that fails.
     Raises RefusedError where e2fsprogs is missing or `own` is not an ext4 image.
@@ -41,12 +44,12 @@ def make_images(directory: Path, own: Path | None = None) -> DemoImages:
     release = [directory / f"rootfs-{n}.ext4" for n in (1, 2, 3)]
     factory = directory / "rootfs-factory.ext4"
     if own is None:
-        copied = _copy_files(tree, int(_FILES_BYTES * _FACTORY_SHARE), skip=0)
+        copied = _copy_files(tree, int(files_bytes * _FACTORY_SHARE), skip=0)
         _describe(tree, "factory", _GOOD)
-        _make_ext4(tree, factory)
-        _copy_files(tree, _FILES_BYTES, skip=copied)
+        _make_ext4(tree, factory, files_bytes)
+        _copy_files(tree, files_bytes, skip=copied)
         _describe(tree, "release 1", _GOOD)
-        _make_ext4(tree, release[0])
+        _make_ext4(tree, release[0], files_bytes)
         shutil.rmtree(tree)
     else:
         _require_ext4(own)
@@ -54,7 +57,7 @@ def make_images(directory: Path, own: Path | None = None) -> DemoImages:
         shutil.copyfile(own, release[0])
         _change(release[0], directory, "release 1", _GOOD)
     shutil.copyfile(release[0], release[1])
-    _change(release[1], directory, "release 2", _GOOD, extra_bytes=1_500_000)
+    _change(release[1], directory, "release 2", _GOOD, extra_bytes=files_bytes // 20)
     shutil.copyfile(release[1], release[2])
     _change(release[2], directory, "release 3", _BAD)
     return DemoImages(factory, (release[0], release[1]), release[2])
@@ -98,10 +101,11 @@ def _describe(tree: Path, name: str, health: str) -> None:
         path.write_text(text)
 
 
-def _make_ext4(tree: Path, image: Path) -> None:
+def _make_ext4(tree: Path, image: Path, files_bytes: int) -> None:
+    blocks = int(files_bytes * _ROOM) // 4096
     command = [
-        _tool("mke2fs"), "-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0", "-U", _UUID,
-        "-E", f"hash_seed={_UUID},root_owner=0:0", "-d", str(tree), str(image), str(_IMAGE_BYTES // 4096),
+        _tool("mke2fs"), "-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0", "-O", "^has_journal", "-U", _UUID,
+        "-E", f"hash_seed={_UUID},root_owner=0:0", "-d", str(tree), str(image), str(blocks),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
