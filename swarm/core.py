@@ -380,6 +380,12 @@ class SwarmCore:
         self._members.hear_of(addresses, now_s)
         return []
 
+    def seek_holders(self, infohash: bytes, now_s: float) -> Effects:
+        """Ask some peers that are not known to serve this image what they hold: somebody wants it now."""
+        holding = infohash[:HOLDING_BYTES]
+        others = [peer for peer in self._members.table.all() if holding not in peer.info.holdings]
+        return [*self._members.ask(sample(others, SEEK_PEERS, self._rng), now_s)]
+
     def holders(self, infohash: bytes) -> list[PeerInfo]:
         """Peers that say they serve this image, best first: same site before others."""
         return [peer.info for peer in self._members.table.holders(infohash[:HOLDING_BYTES])]

@@ -57,11 +57,8 @@ class Beacon:
         self._allowance = min(ALLOWANCE_MAX, self._allowance + max(0.0, earned))
         self._allowance_s = now_s
         soon_s = now_s + self._rng.uniform(0.05, 0.4)
-        if self.due_s <= soon_s:
-            return
-        if self._allowance >= 1.0:
-            self._allowance -= 1.0
-            self.due_s = soon_s
-        else:
-            wait_s = (1.0 - self._allowance) * ALLOWANCE_EVERY_S
-            self.due_s = min(self.due_s, soon_s + wait_s)
+        wait_s = max(0.0, 1.0 - self._allowance) * ALLOWANCE_EVERY_S
+        if self._allowance < 0.0 or self.due_s <= soon_s + wait_s:
+            return  # one is on its way already
+        self._allowance -= 1.0
+        self.due_s = soon_s + wait_s

@@ -1,0 +1,331 @@
+"""One core among others: what it learns, what it refuses, and that it is quiet when there is nothing to
+say."""
+
+from __future__ import annotations
+
+import pytest
+from attrs import evolve
+
+from swarm.address import Address
+from swarm.core import SwarmSettings
+from swarm.effects import (
+    Equivocation,
+    PeersChanged,
+    RecordAccepted,
+    RecordForgotten,
+    Refused,
+    SendDatagram,
+    SwarmEffect,
+)
+from swarm.errors import RefusedError
+from swarm.news.record import Record
+from swarm.wire import DATAGRAM_BYTES_MAX
+from tests.swarm.core.village import FORGED, Resident, Village, manifest, node_id, status
+
+LAN_DELAY_S = (0.0005, 0.002)
+
+
+def lan(
+    count: int, seed: int = 1, loss: float = 0.0, settings: SwarmSettings | None = None
+) -> tuple[Village, list[Resident]]:
+    place = Village(seed, loss, LAN_DELAY_S)
+    residents = [place.add(n, lan="l") for n in range(count)]
+    place.run_until(15.0)
+    return place, residents
+
+
+def publish(place: Village, resident: Resident, record: Record) -> None:
+    place.do(resident, resident.core.publish(record, place.now_s))
+
+
+def all_have(residents: list[Resident], record: Record) -> bool:
+    def has(resident: Resident) -> bool:
+        entry = resident.store.get(record.kind, record.key)
+        return entry is not None and entry.record == record
+
+    return all(has(r) for r in residents)
+
+
+def test_a_lan_finds_itself_and_news_reaches_all_at_once() -> None:
+    """Nodes on one LAN would need a server to find each other."""
+    place, residents = lan(20)
+    for resident in residents:
+        assert len(resident.core.peers()) == 19
+        assert all(peer.same_site for peer in resident.core.peers())
+    news = manifest(1)
+    began_s = place.now_s
+    publish(place, residents[7], news)
+    assert place.run_until(began_s + 2.0, lambda: all_have(residents, news))
+    assert [e.record for e in residents[3].said(RecordAccepted)] == [news]
+
+
+@pytest.mark.parametrize("loss", [0.2, 0.5])
+def test_a_lan_that_loses_much_still_agrees(loss: float) -> None:
+    """Nodes at the edge of the Wi-Fi would never hear of a release."""
+    place, residents = lan(12, loss=loss)
+    news = manifest(1)
+    began_s = place.now_s
+    publish(place, residents[0], news)
+    assert place.run_until(began_s + 90.0, lambda: all_have(residents, news))
+
+
+def test_contacts_and_hearsay_replace_multicast() -> None:
+    """Nodes on networks that drop multicast would stay alone, or know one contact only."""
+    place = Village(3)
+    first = place.add(0)
+    others = [place.add(n, SwarmSettings(beacon=False, contacts=(first.address,))) for n in range(1, 9)]
+    news = manifest(1)
+    publish(place, first, news)
+    assert place.run_until(30.0, lambda: all_have([first, *others], news))
+    place.run_until(120.0)
+    assert min(len(r.core.peers()) for r in others) >= 3
+
+
+def test_a_contact_that_comes_later_is_found() -> None:
+    """The order in which nodes get power would decide whether they ever meet."""
+    place = Village(3)
+    late_address = Address("10.0.0.9", 47101)
+    early = place.add(1, SwarmSettings(beacon=False, contacts=(late_address,)))
+    place.run_until(300.0)
+    assert early.core.peers() == []
+    place.add(9)
+    assert place.run_until(380.0, lambda: len(early.core.peers()) == 1)
+
+
+def test_a_newcomer_hears_old_news_at_once() -> None:
+    """A node that joins late would wait for the next release."""
+    place, residents = lan(10)
+    news = manifest(1)
+    publish(place, residents[0], news)
+    place.run_until(200.0)
+    late = place.add(50, lan="l")
+    assert place.run_until(202.0, lambda: all_have([late], news))
+
+
+def test_idle_lan_is_near_silent() -> None:
+    """Twenty idle nodes would wear the Wi-Fi, the batteries, and the owner's patience."""
+    place, residents = lan(20)
+    place.run_until(60.0)
+    for resident in residents:
+        resident.datagram_bytes = resident.wakeups = 0
+        resident.effects.clear()
+    place.run_until(660.0)
+    assert max(resident.datagram_bytes for resident in residents) / 600 <= 200
+    assert max(resident.wakeups for resident in residents) / 600 <= 0.1
+    assert all(resident.effects == [] for resident in residents)
+
+
+def test_the_dead_are_forgotten_and_come_back() -> None:
+    """Status would show nodes that are long gone; or a node that restarts would not be seen."""
+    place, residents = lan(4)
+    gone = residents[3]
+    gone.alive = False
+    assert place.run_until(400.0, lambda: all(len(r.core.peers()) == 2 for r in residents[:3]))
+    assert residents[0].said(PeersChanged)
+    gone.alive = True
+    place.do(gone, gone.core.on_wakeup(place.now_s))
+    assert place.run_until(place.now_s + 45.0, lambda: all(len(r.core.peers()) == 3 for r in residents))
+
+
+def test_a_swarm_cut_in_two_grows_together() -> None:
+    """After an uplink failed for an hour, two halves would live on apart for ever."""
+    place = Village(4)
+    first = place.add(0)
+    settings = SwarmSettings(beacon=False, contacts=(first.address,))
+    nodes = [first] + [place.add(n, settings) for n in range(1, 8)]
+    place.run_until(60.0)
+    half = {resident.address for resident in nodes[:4]}
+    place.cut = lambda a, b: (a in half) != (b in half)
+    place.run_until(3600.0)
+    assert all(peer.address in half for peer in nodes[1].core.peers())
+    news = manifest(1)
+    publish(place, nodes[7], news)
+    place.run_until(3700.0)
+    assert not all_have(nodes, news)
+    place.cut = lambda a, b: False
+    assert place.run_until(3700.0 + 700.0, lambda: all_have(nodes, news))
+
+
+def test_forged_old_and_repeated_news_changes_nothing() -> None:
+    """Somebody with the swarm key alone could publish a release."""
+    place, residents = lan(3)
+    good, forged = manifest(5), evolve(manifest(9, b"evil"), signatures=(FORGED,))
+    publish(place, residents[0], good)
+    place.run_until(20.0)
+    with pytest.raises(RefusedError):
+        residents[0].core.publish(forged, place.now_s)
+    attacker = place.add(66, lan="l")
+    attacker.store._verdict = lambda _record: None
+    place.run_until(25.0)
+    for record in (forged, manifest(4, b"old"), good, good):
+        publish(place, attacker, record)
+    place.run_until(60.0)
+    assert all_have(residents, good)
+    for resident in residents:
+        assert [e.record for e in resident.said(RecordAccepted)] == [good]
+        assert ("record", "signature does not verify") in {(r.what, r.why) for r in resident.said(Refused)}
+
+
+def test_equivocation_reaches_everybody_as_proof() -> None:
+    """Maintainers' keys in two hands could give two halves of the swarm two different releases."""
+    place, residents = lan(6)
+    publish(place, residents[0], manifest(5, b"one"))
+    place.run_until(16.0)
+    publish(place, residents[5], manifest(5, b"two"))
+    place.run_until(40.0)
+    for resident in residents:
+        entry = resident.store.get("manifest", b"stable")
+        assert entry is not None
+        assert entry.disputed
+        assert len(resident.said(Equivocation)) == 1
+
+
+def test_records_too_large_for_a_datagram_arrive_too() -> None:
+    """A manifest with many releases would reach nobody but its publisher's friends."""
+    place, residents = lan(8)
+    large = manifest(1, bytes(3500))
+    began_s = place.now_s
+    publish(place, residents[0], large)
+    assert place.run_until(began_s + 5.0, lambda: all_have(residents, large))
+
+
+def test_garbage_is_refused_in_few_words() -> None:
+    """A stranger's datagrams could stop a node, or fill its log with a million different lines."""
+    place, residents = lan(1)
+    core, stranger = residents[0].core, Address("203.0.113.5", 9)
+    said = set()
+    for number in range(200):
+        data = bytes([number % 3]) * (number * 9)
+        effects = core.on_datagram(data, stranger, place.now_s, multicast=number % 2 == 0)
+        said |= {(e.what, e.why) for e in effects if isinstance(e, Refused)}
+        assert all(isinstance(e, Refused) for e in effects)
+        reply, effects = core.answer(data, stranger, place.now_s)
+        assert reply == b""
+        assert all(isinstance(e, Refused) for e in effects)
+    assert 1 <= len(said) <= 8
+    assert core.on_stream_reply(12345, b"x", place.now_s) == []
+    assert core.on_stream_failed(12345, "x", place.now_s) == []
+    assert core.peers() == []
+
+
+def test_a_replayed_hello_does_not_move_a_peer() -> None:
+    """A stranger who recorded a beacon could send a node's traffic to another machine."""
+    place, residents = lan(2)
+    listener, speaker = residents
+    recorded: list[bytes] = []
+
+    def record(effect: SwarmEffect) -> None:
+        if isinstance(effect, SendDatagram) and effect.destination is None:
+            recorded.append(effect.data)
+
+    place.watch = record
+    listener.alive = False
+    place.run_until(60.0)
+    assert recorded
+    elsewhere = Address("203.0.113.5", 47101)
+    effects = listener.core.on_datagram(recorded[0], elsewhere, place.now_s, multicast=True)
+    assert [peer.address for peer in listener.core.peers()] == [speaker.address]
+    assert [e.destination for e in effects if isinstance(e, SendDatagram)] == [elsewhere]
+
+
+def test_a_peer_that_really_moved_is_followed() -> None:
+    """A node with a new DHCP lease would be lost to its site for minutes."""
+    place, residents = lan(3)
+    mover = residents[0]
+    del place.residents[mover.address]
+    mover.address = Address("10.0.9.9", 47101)
+    place.residents[mover.address] = mover
+    place.run_until(place.now_s + 45.0)
+    for resident in residents[1:]:
+        assert mover.address in {peer.address for peer in resident.core.peers()}
+
+
+def test_its_own_words_do_not_make_it_a_peer() -> None:
+    """A node that is its own contact would gossip with itself."""
+    place = Village(1)
+    own = Address("10.0.0.1", 47101)
+    node = place.add(1, SwarmSettings(contacts=(own,)), lan="l")
+    place.run_until(100.0)
+    assert node.core.peers() == []
+    assert node.core.next_wakeup_s() > 101.0 or node.wakeups < 20
+
+
+def test_holdings_are_known_to_all_soon() -> None:
+    """Peers would not know from whom to fetch a release until the next beacon."""
+    image = b"i" * 32
+    place, residents = lan(10)
+    settings = SwarmSettings(beacon=False, contacts=(residents[0].address,))
+    far = [place.add(100 + n, settings) for n in range(3)]
+    place.run_until(60.0)
+    place.do(residents[0], residents[0].core.set_holdings([image], place.now_s))
+    place.run_until(62.0)
+    for resident in [*residents[1:], *far]:
+        assert [peer.name for peer in resident.core.holders(image)] == ["n0"]
+        assert resident.core.holders(b"j" * 32) == []
+    place.do(residents[0], residents[0].core.set_holdings([], place.now_s))
+    place.run_until(70.0)
+    assert all(resident.core.holders(image) == [] for resident in [*residents[1:], *far])
+
+
+def test_stores_that_cannot_agree_are_left_alone() -> None:
+    """Two nodes, one of which refuses what the other holds, would compare stores for ever."""
+    place, residents = lan(2)
+    stubborn = residents[1]
+    refused = evolve(manifest(3), signatures=(FORGED,))
+    residents[0].store._verdict = lambda _record: None
+    publish(place, residents[0], refused)
+    place.run_until(100.0)
+    streams = 0
+    real = place.reply_filter
+
+    def counting(peer: Resident, reply: bytes) -> bytes | None:
+        nonlocal streams
+        streams += 1
+        return real(peer, reply)
+
+    place.reply_filter = counting
+    place.run_until(100.0 + 1800.0)
+    assert stubborn.store.summary() == []
+    assert streams <= 20
+
+
+def test_a_peer_whose_streams_fail_is_tried_ever_more_rarely() -> None:
+    """A peer behind a firewall that passes UDP only would cost a connection attempt every few seconds."""
+    place, residents = lan(2)
+    place.reply_filter = lambda _peer, _reply: None
+    residents[0].store.offer(manifest(1))
+    attempts: list[float] = []
+    original = residents[1].core.on_stream_failed
+
+    def counting(token: int, why: str, now_s: float) -> list[object]:
+        attempts.append(now_s)
+        return original(token, why, now_s)  # type: ignore[return-value]
+
+    residents[1].core.on_stream_failed = counting  # type: ignore[method-assign, assignment]
+    place.run_until(3600.0)
+    assert 3 <= len(attempts) <= 30
+    place.reply_filter = lambda _peer, reply: reply
+    assert place.run_until(3600.0 + 400.0, lambda: all_have(residents, manifest(1)))
+
+
+def test_expired_records_are_dropped_with_a_word_to_the_host() -> None:
+    """The state on disk would keep every node that ever lived."""
+    place, residents = lan(1)
+    publish(place, residents[0], status(node_id(9), 1_000_000))
+    effects = residents[0].core.prune(30 * 86_400.0)
+    assert effects == [RecordForgotten("status", node_id(9))]
+
+
+def test_what_it_sends_fits() -> None:
+    """Datagrams would be cut into fragments on the way, and lost on lines that lose one fragment."""
+    place = Village(8)
+    nodes = [place.add(n, lan="l") for n in range(6)]
+    sizes: list[int] = []
+    place.watch = lambda effect: sizes.append(len(effect.data)) if isinstance(effect, SendDatagram) else None
+    place.run_until(10.0)
+    publish(place, nodes[0], manifest(1, bytes(1100)))
+    publish(place, nodes[0], status(node_id(0), 1, 1000))
+    publish(place, nodes[0], manifest(2, bytes(3900)))
+    place.run_until(60.0)
+    assert all_have(nodes, manifest(2, bytes(3900)))
+    assert max(sizes) <= DATAGRAM_BYTES_MAX
