@@ -10,7 +10,7 @@ from swarm.errors import RefusedError
 from swarm.news.record import RECORD_BYTES_MAX, Record, Signature
 from swarm.news.store import KindLimits, RecordStore, Standing
 
-LIMITS = {"manifest": KindLimits(4), "status": KindLimits(4, lifetime_s=7 * 86_400)}
+LIMITS = {"manifest": KindLimits(2), "status": KindLimits(4, lifetime_s=7 * 86_400)}
 
 
 def believe(record: Record) -> None:
@@ -194,6 +194,18 @@ def test_a_full_kind_forgets_those_silent_longest_and_refuses_those_behind_them_
     assert held.wanted([("status", bytes([10]), 30, bytes(8))]) == [("status", bytes([10]))]
     assert len(verified) == 5
     assert len(held.entries("status")) == 4
+
+
+def test_a_full_kind_that_moves_on_moves_its_bar_as_well():
+    """If this failed, a full store would drop a node that has just spoken and keep one that is long silent."""
+    held = store()
+    for sequence in range(10, 14):
+        held.offer(record(bytes([sequence]), sequence, kind="status"))
+    assert held.offer(record(b"late", 5, kind="status")).standing is Standing.OLDER
+    held.offer(record(bytes([10]), 30, kind="status"))
+    assert held.wanted([("status", b"late", 10, bytes(8))]) == []
+    assert held.offer(record(b"new", 20, kind="status")).forgotten == (("status", bytes([11])),)
+    assert held.get("status", bytes([10])).sequence == 30
 
 
 def test_an_expired_status_goes_and_does_not_come_back_from_a_peer_that_still_has_it():
