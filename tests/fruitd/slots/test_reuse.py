@@ -133,12 +133,9 @@ def test_zeros_need_no_source(files: _Files) -> None:
 
 def test_a_block_that_begins_among_zeros_is_found(files: _Files) -> None:
     """What follows an empty stretch of the old image would always be fetched."""
-    data = _random(1, 1)
-    image = bytes(STEP_BYTES) + data[:-STEP_BYTES]
-    slot, active = (
-        files("slot", b"\xee" * len(image)),
-        files("active", bytes(BLOCK_BYTES + STEP_BYTES) + data),
-    )
+    data = _random(1, 1 / STEPS)
+    image = bytes(BLOCK_BYTES - STEP_BYTES) + data
+    slot, active = files("slot", b"\xee" * len(image)), files("active", bytes(BLOCK_BYTES) + data)
     filled = _fill(slot, [active], image)
     assert filled.missing_bytes == 0
     _sound(slot, image, filled, b"")
