@@ -176,6 +176,8 @@ class NodeCore:
         """A SaveJournal could not be made durable. The host must not carry out any effect that stood behind it."""
         if self.updater is None:
             return []
+        # Leaves that come later must not set off work that the lost journal would have stood for.
+        self._waiting_for_leaves.clear()
         before = (self.updater.journal.state, self.updater.journal.target)
         return self._updated(self.updater, self.updater.journal_not_saved(journal, why, now_s), before, now_s)
 
@@ -444,7 +446,8 @@ class NodeCore:
             for peer in self.swarm.holders(bytes.fromhex(target.infohash))
             if peer.transfer_port
         )
-        return [OfferPeers(target.infohash, peers)] if peers else []
+        seek = self._from_swarm(self.swarm.seek_holders(bytes.fromhex(target.infohash), now_s), now_s)
+        return [OfferPeers(target.infohash, peers), *seek] if peers else seek
 
     def _tell_holdings(self, now_s: float) -> Effects:
         holdings = self.library.holdings(self._target())

@@ -56,6 +56,9 @@ __all__ = ["Me", "PeerInfo", "SwarmCore", "SwarmSettings"]
 
 Effects: TypeAlias = list[SwarmEffect]
 
+SEEK_PEERS = 8
+"""Peers asked at once what they hold, by a node that fetches an image. More finds sources sooner; each costs two
+small datagrams every few seconds while fetching."""
 SEARCH_PEERS = 4
 SEARCH_GAP_S = 2.0
 """While a blob has no source, this many far peers are asked every so often what they hold."""
