@@ -24,7 +24,7 @@ class BootHandlers(Life):
     def _on_started(self, event: on.Started) -> None:
         boot = self._boot = event.boot
         self._seeding = (None, "not told yet")
-        self._clock = None
+        self._clock, self._stuck = None, False
         self._again_at_s, self._again_tries = None, 0
         found = situation(self._journal, boot)
         if boot.active == boot.default and self._journal.slots[boot.active] is None:
@@ -114,17 +114,15 @@ class BootHandlers(Life):
         j, boot = self._journal, self._facts
         why = f"slot {boot.active} is not to be kept; slot {other_slot(boot.active)} is the way back"
         if j.state is State.ROLLED_BACK:
-            if boot.boot_id == j.armed_boot_id:
-                self._leave()
-                return
-            failures = j.failures + 1
-            self._go(failures=failures, armed_boot_id=boot.boot_id)
-            if failures > self._settings.leave_restarts_max:
-                stuck = f"slot {other_slot(boot.active)} does not come up; staying in slot {boot.active}, nothing is installed"
-                self._note_once("stuck", stuck, j.target)
-                self._go(why=stuck)
-            else:
+            failures = j.failures
+            if boot.boot_id != j.armed_boot_id:
+                failures += 1
+                self._go(failures=failures, armed_boot_id=boot.boot_id)
                 self._again(self._pause_s(failures))
+            if failures > self._settings.leave_restarts_max:
+                self._stay(f"slot {other_slot(boot.active)} does not come up")
+            elif self._again_at_s is None:
+                self._leave()
             return
         # A boot of this slot that no trial asked for; if it holds the target, it counts as one of its trial boots.
         tried = j.holds_target() and j.target_slot == boot.active
@@ -149,9 +147,16 @@ class BootHandlers(Life):
         elif boot.default == other or self._journal.known_good(other):
             self._do(do.CommitSlot(other))
         else:
-            self._go(
-                why=f"slot {other} is not known to be good; staying in slot {boot.active}, nothing is installed"
-            )
+            self._stay(f"slot {other} is not known to be good")
+
+    def _stay(self, why: str) -> None:
+        """There is no way out of this slot, which is not to be kept. Making it the default would be a commit without a trial,
+        and writing the other slot would be writing the default: an operator must look."""
+        words = f"{why}; staying in slot {self._facts.active}, which is not to be kept: nothing is installed"
+        self._stuck = True
+        self._again_at_s = None
+        self._note_once("stuck", words, self._journal.target)
+        self._go(why=words)
 
     # -- arming and restarting -----------------------------------------------------------------------------------
 
@@ -169,8 +174,10 @@ class BootHandlers(Life):
     def _on_boot_step_failed(self, event: on.StepFailed) -> None:
         """Arming, committing or restarting failed: what is to be done is known from the state, only later."""
         j = self._journal
-        nothing_asked = (j.state is State.TRIAL and not j.trial_passed) or (
-            j.state in (*RESTING, State.WAITING) and self._default_is_set()
+        nothing_asked = (
+            (j.state is State.TRIAL and not j.trial_passed)
+            or (j.state is State.ROLLED_BACK and self._stuck)
+            or (j.state in (*RESTING, State.WAITING) and self._default_is_set())
         )
         if not nothing_asked:
             self._note_once("boot environment", event.why, j.target)

@@ -42,6 +42,7 @@ class Life:
         self._again_tries = 0
         self._read_backs_failed = 0
         self._refused: Target | None = None
+        self._stuck = False
         self._lost_offer: Target | None = None
         self._unsaved_tries = 0
         self._unsaved_s = 0.0
@@ -256,7 +257,6 @@ class Life:
         if content is not None and content.target == target and not again:
             changes["slots"] = self._slots_with(slot, None)  # whatever it held, it has to be read back anew
         self._read_backs_failed = 0
-        self._again_at_s, self._again_tries = None, 0
         self._note("offered", f"{named(target)} is offered and will go into slot {slot}", target)
         self._go(State.WAITING, self._wait_why() or "about to begin", **changes)
         self._proceed()
@@ -266,6 +266,8 @@ class Life:
         why = self._wait_why()
         if why is not None:
             self._go(State.WAITING, why, retry_at_s=0.0)
+            if not self._default_is_set() and self._again_at_s is None:
+                self._again()
             return
         if self._journal.holds_target():
             self._arm()
@@ -347,10 +349,15 @@ class Life:
         self._set_default()
         self._consider_pending()
 
+    def _right_default(self) -> str:
+        """The slot that should boot by default now: the running one, unless it is not to be kept."""
+        boot = self._facts
+        return boot.active if self._journal.known_good(boot.active) else boot.default
+
     def _default_is_set(self) -> bool:
-        return self._facts.default == self._facts.active and self._facts.armed is None
+        return self._facts.default == self._right_default() and self._facts.armed is None
 
     def _set_default(self) -> None:
-        """Make the running slot the default with nothing armed, if it is not so."""
+        """Make the right slot the default with nothing armed, if it is not so."""
         if not self._default_is_set():
-            self._do(do.CommitSlot(self._facts.active))
+            self._do(do.CommitSlot(self._right_default()))

@@ -44,6 +44,8 @@ def situation(journal: Journal, boot: BootFacts) -> Situation:
 def _of_boot_state(journal: Journal, boot: BootFacts) -> Situation:
     if boot.active == journal.target_slot:
         return Situation.ON_TRIAL
+    if boot.active != boot.default and not journal.known_good(boot.active):
+        return Situation.LEAVE
     if journal.state is State.TRIAL or boot.boot_id != journal.armed_boot_id:
         return Situation.TRIAL_LOST
     if journal.state is State.REBOOTING and boot.armed == journal.target_slot:

@@ -154,8 +154,8 @@ class Machine:
         if self.rotted:
             return  # with the good slot forgotten and the other one dead, only an operator can help
         self.journal = Journal()
-        self.trial_boots.clear()
         self.power_cut()
+        self.trial_boots.clear()
 
     def rot_default(self) -> None:
         """The default slot decays while the other one is still good."""
@@ -256,6 +256,7 @@ class Machine:
     def _do_stop_work(self, effect: do.StopWork) -> None:
         work = (
             on.TorrentReady,
+            on.TorrentRefused,
             on.SlotPrepared,
             on.ImageArrived,
             on.ReadBackPassed,
