@@ -228,8 +228,8 @@ class Jobs:
             leaves = await read_back.leaves_of(path, effect.length_bytes)
         except FruitError as error:
             daemon.refuse("leaves", str(error), "disk")
-            return
-        daemon.core.leaves_made(effect.pieces_root, leaves, daemon.time.now_s())
+            leaves = b""
+        daemon.submit(daemon.journaled.leaves_made(effect.pieces_root, leaves, daemon.time.now_s()))
 
     def _seed(self, effect: StartSeed) -> None:
         path = self._paths(effect.slot)[0] if effect.slot else Path(effect.path or "")

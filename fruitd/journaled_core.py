@@ -11,14 +11,29 @@ from collections.abc import Callable, Sequence
 from fruitd.boot_facts import BootFacts
 from fruitd.errors import RetryError
 from fruitd.node_core import NodeCore
-from fruitd.node_effects import NodeEffect
+from fruitd.node_effects import KeepShare, KeepTorrent, MakeLeaves, NodeEffect, StartSeed, StopSeed
 from fruitd.updater import events as update_events
 from fruitd.updater.effects import SaveJournal
 from fruitd.updater.journal import Journal
 from swarm.address import Address
+from swarm.effects import OpenStream, RecordAccepted, RecordForgotten, Refused, SendDatagram
 from swarm.news.record import Record
 
 Effects = list[NodeEffect]
+HARMLESS = (
+    SendDatagram,
+    OpenStream,
+    RecordAccepted,
+    RecordForgotten,
+    Refused,
+    KeepTorrent,
+    KeepShare,
+    StartSeed,
+    StopSeed,
+    MakeLeaves,
+)
+"""Effects that no journal stands for. They are passed on even behind a journal that could not be saved: the cores have taken them
+as done, and a stream that was never opened would be waited for without end."""
 
 
 class JournaledCore:
@@ -78,19 +93,24 @@ class JournaledCore:
         """See `NodeCore`."""
         return self._saved(self._core.step_failed(infohash, why, now_s, final=final))
 
+    def leaves_made(self, pieces_root: bytes, leaves: bytes, now_s: float) -> Effects:
+        """See `NodeCore`."""
+        return self._saved(self._core.leaves_made(pieces_root, leaves, now_s))
+
     def publish(self, manifest: Record, torrent: bytes, image_path: str | None, now_s: float) -> Effects:
         """See `NodeCore`."""
         return self._saved(self._core.publish(manifest, torrent, image_path, now_s))
 
     def _saved(self, effects: Effects) -> Effects:
-        """Save every journal among the effects; where one cannot be saved, nothing behind it is passed on."""
+        """Save every journal among the effects; where one cannot be saved, only what is harmless behind it is passed on."""
         passed: Effects = []
-        for effect in effects:
+        for place, effect in enumerate(effects):
             if not isinstance(effect, SaveJournal):
                 passed.append(effect)
                 continue
             try:
                 self._save(effect.journal)
             except RetryError as error:
+                passed += [e for e in effects[place + 1 :] if isinstance(e, HARMLESS)]
                 return passed + self._core.journal_not_saved(effect.journal, str(error), self._clock())
         return passed

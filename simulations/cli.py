@@ -145,10 +145,10 @@ def show(report: Report, wall_s: float, console: Console) -> None:
         f"{report.scenario}, seed {report.seed}: {report.nodes} nodes in {report.sites} sites, "
         f"{report.virtual_s:,.0f} virtual s in {wall_s:.1f} s ({ratio:,.0f} x real time), {report.events:,} events"
     )
-    table = Table("release", "", "published", "what", "reached", "half after", "99 % after", "all after")
+    table = Table("release", "reached", "how many", "half", "99 %", "all", caption="seconds after publishing")
     for r in report.releases:
-        for what, value in (("manifest", r.manifest), ("running it", r.installed)):
-            table.add_row(str(r.release), r.behaviour, f"{r.published_at_s:.0f} s", what, *_cells(value))
+        for what, value in (("its manifest", r.manifest), ("running it", r.installed)):
+            table.add_row(f"{r.release} ({r.behaviour}), at {r.published_at_s:.0f} s", what, *_cells(value))
     console.print(table)
     console.print(
         f"control traffic {report.control_bytes_per_node_s:,.0f} B/s a node; images "
@@ -166,6 +166,6 @@ def show(report: Report, wall_s: float, console: Console) -> None:
 
 def _cells(value: Spread) -> tuple[str, str, str, str]:
     def seconds(at_s: float | None) -> str:
-        return "-" if at_s is None else f"{at_s:.1f} s"
+        return "-" if at_s is None else f"{at_s:.1f}"
 
     return f"{value.reached} of {value.of}", seconds(value.p50_s), seconds(value.p99_s), seconds(value.max_s)

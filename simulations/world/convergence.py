@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from simulations.world.world import World
 
 FRESH_S = 120.0
-"""News younger than this may still be on its way to somebody."""
+"""News younger than this may still be on its way to somebody: four rounds of the slow pull. Judged no sooner than this after the
+faults, so that everything said under them is judged."""
 
 
 class Convergence:
@@ -34,6 +35,8 @@ class Convergence:
     def lacking(self) -> list[str]:
         """Everything that has not come true yet; empty: converged."""
         lacking: list[str] = []
+        if self._world.heap.now_s < self._world.scenario.faults_s + FRESH_S:
+            lacking.append("the faults have only just stopped")
         for host in self._world.hosts:
             if not host.firmware.gone:
                 lacking += self._of_host(host)
@@ -41,19 +44,19 @@ class Convergence:
 
     def _of_host(self, host: Host) -> list[str]:
         who = f"node {host.number}"
-        if host.core is None or host.core.updater is None:
+        if host.node is None or host.node.updater is None:
             return [f"{who} is not running"]
         lacking = [f"{who} lacks {what}" for what in self._news_missing(host)]
         wrong = self._release_wrong(host)
         return [*lacking, f"{who} {wrong}"] if wrong else lacking
 
     def _news_missing(self, host: Host) -> list[str]:
-        assert host.core is not None
+        assert host.node is not None
         missing = []
         for (kind, key), (sequence, since_s) in self._newest.items():
             if kind == "status" and self._world.heap.now_s - since_s < FRESH_S:
                 continue
-            entry = host.core.store.get(kind, key)
+            entry = host.node.store.get(kind, key)
             if entry is None or entry.sequence < sequence:
                 missing.append(f"{kind} {key.hex()[:8]} sequence {sequence}")
         return missing

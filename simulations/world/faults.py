@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from attrs import frozen
 
@@ -15,14 +15,16 @@ AFTER_RELEASE_S = 60.0
 FLAP_S = 7.0
 """How long a flapping uplink stays as it is."""
 
+StrikeKind: TypeAlias = Literal["kill", "power cut", "full disk"]
+
 
 @frozen
 class Strike:
-    """One node loses its daemon or its power, `effects` effects after `at_s`."""
+    """One node loses its daemon, its power, or the room on its disk, `effects` effects after `at_s`."""
 
     at_s: float
     node: int
-    kind: Literal["kill", "power cut"]
+    kind: StrikeKind
     effects: int
     down_s: float
 
@@ -37,19 +39,22 @@ class Separation:
 
 
 def strikes(scenario: Scenario, rng: random.Random, nodes: Sequence[int]) -> list[Strike]:
-    """Kills and power cuts, in order of time."""
+    """Kills, power cuts and full disks, in order of time."""
     moments = [release.at_s for release in scenario.releases] or [0.0]
     found = []
-    for kind, count in (("kill", scenario.kills), ("power cut", scenario.power_cuts)):
+    counts: tuple[tuple[StrikeKind, int], ...] = (
+        ("kill", scenario.kills),
+        ("power cut", scenario.power_cuts),
+        ("full disk", scenario.full_disks),
+    )
+    for kind, count in counts:
         for _ in range(count):
             at_s = rng.uniform(0.0, scenario.faults_s)
             if rng.random() < 0.7:
                 at_s = min(rng.choice(moments) + rng.uniform(0.0, AFTER_RELEASE_S), scenario.faults_s)
             effects = rng.randrange(rng.choice((3, 12, 60)))
             down_s = rng.uniform(0.5, 10.0) if kind == "kill" else rng.uniform(1.0, 40.0)
-            found.append(
-                Strike(at_s, rng.choice(nodes), "kill" if kind == "kill" else "power cut", effects, down_s)
-            )
+            found.append(Strike(at_s, rng.choice(nodes), kind, effects, down_s))
     return sorted(found, key=lambda strike: strike.at_s)
 
 

@@ -7,14 +7,17 @@ the number of its *life*; a kill or a power cut begins a new life, and what come
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
 
 from attrs import frozen
 
+from fruitd.errors import RetryError
+from fruitd.journaled_core import JournaledCore
 from fruitd.node_core import NodeCore
 from fruitd.node_effects import KeepShare, KeepTorrent, NodeEffect
 from fruitd.updater import effects as ask
 from fruitd.updater import events as tell
+from fruitd.updater.journal import Journal
+from simulations.world.faults import StrikeKind
 from simulations.world.firmware import Firmware
 from simulations.world.slot_work import SlotWork
 from simulations.world.surroundings import NodePlan, Surroundings
@@ -33,7 +36,7 @@ WAKEUPS_AT_ONCE_MAX = 100
 class Cut:
     """A fault that is to happen at an effect boundary: after `effects_left` more effects, or `FUSE_S_MAX` later."""
 
-    kind: Literal["kill", "power cut"]
+    kind: StrikeKind
     effects_left: int
     down_s: float
 
@@ -47,7 +50,9 @@ class Host:
         self.number = plan.number
         self.machine = world.new_machine(plan)
         self.firmware = Firmware(world, self)
-        self.core: NodeCore | None = None
+        self.node: NodeCore | None = None
+        self.core: JournaledCore | None = None
+        """The node's core as the daemon calls it; None while no daemon runs."""
         self.life = 0
         """Counts up whenever a daemon begins or ends."""
         self.refused: dict[tuple[str, str], int] = {}
@@ -57,6 +62,7 @@ class Host:
         self._woken_at_s = 0.0
         self._woken = 0
         self._fuse: Cut | None = None
+        self._lit = 0
         self._work: SlotWork | None = None
         self._health_on = False
 
@@ -99,7 +105,8 @@ class Host:
         self._health_on = False
         self._clock_ahead_s = self.firmware.clock_ahead_s
         now_s = self.steady_s()
-        self.core = self.world.new_core(self.plan, self.machine, now_s, self.life)
+        self.node = self.world.new_core(self.plan, self.machine, now_s, self.life)
+        self.core = JournaledCore(self.node, self._save, self.steady_s)
         self._work = SlotWork(self)
         self.world.trace.note(self.world.heap.now_s, self.number, "start", f"slot {self.machine.active}")
         self.carry_out(self.core.started(self.machine.facts(), now_s))
@@ -107,6 +114,7 @@ class Host:
     def stop_daemon(self, *, at_once: bool = True) -> None:
         """The daemon is gone, whatever it was doing. Peers see its connections close `at_once`, or hear nothing more."""
         self.life += 1
+        self.node = None
         self.core = None
         if self._work is not None:
             self._work.close(at_once=at_once)
@@ -114,27 +122,34 @@ class Host:
 
     def clock_was_set(self) -> None:
         """The system clock shows another time than before; the daemon's steady time does not follow it."""
-        if self.core is not None:
-            self.core.wall_offset_s = self.firmware.clock_ahead_s - self._clock_ahead_s
+        if self.node is not None:
+            self.node.wall_offset_s = self.firmware.clock_ahead_s - self._clock_ahead_s
 
     def light_fuse(self, cut: Cut) -> None:
         """Plan a fault for an effect boundary soon."""
         if self._fuse is None and self.core is not None:
             self._fuse = cut
-            self.world.heap.after(FUSE_S_MAX, self._fuse_ran_out, cut)
+            self._lit += 1
+            self.world.heap.after(FUSE_S_MAX, self._fuse_ran_out, self._lit)
 
-    def _fuse_ran_out(self, cut: Cut) -> None:
-        if self._fuse is cut:
-            self._strike(cut)
+    def _fuse_ran_out(self, lit: int) -> None:
+        if self._fuse is not None and self._lit == lit:
+            self._strike(self._fuse)
 
     def _strike(self, cut: Cut) -> None:
         self._fuse = None
         self.world.trace.note(self.world.heap.now_s, self.number, cut.kind, f"down for {cut.down_s:.1f} s")
-        if cut.kind == "power cut":
+        if cut.kind == "full disk":
+            self.machine.disk.full = True
+            self.world.heap.after(cut.down_s, self._make_room)
+        elif cut.kind == "power cut":
             self.firmware.cut_power(cut.down_s)
         elif self.core is not None:
             self.stop_daemon()
             self.firmware.start_daemon_after(cut.down_s)
+
+    def _make_room(self) -> None:
+        self.machine.disk.full = False
 
     # ------------------------------------------------------------------ effects
 
@@ -146,12 +161,23 @@ class Host:
             if fuse is not None:
                 if fuse.effects_left <= 0:
                     self._strike(fuse)
-                    return
-                self._fuse = Cut(fuse.kind, fuse.effects_left - 1, fuse.down_s)
+                    if self.life != life:
+                        return
+                else:
+                    self._fuse = Cut(fuse.kind, fuse.effects_left - 1, fuse.down_s)
             self._carry_out_one(effect)
             if self.life != life:
                 return
         self._plan_wakeup()
+
+    def _save(self, journal: Journal) -> None:
+        """Make a journal durable, as the daemon's store does; raises `RetryError` on a full disk."""
+        if self.machine.disk.full:
+            self._note("not saved", f"{journal.state}: {journal.why}")
+            raise RetryError("the disk is full")
+        self.machine.disk.journal = journal
+        self.world.checker.journal_saved(self.number, journal)
+        self._note("journal", f"{journal.state}: {journal.why}")
 
     def _carry_out_one(self, effect: NodeEffect) -> None:
         match effect:
@@ -168,7 +194,8 @@ class Host:
                 self.refused[what, why] = self.refused.get((what, why), 0) + 1
                 self._note("refused", f"{what}: {why}")
             case KeepTorrent(sha256=sha256, raw=raw):
-                self.machine.disk.torrents[sha256] = raw
+                if not self.machine.disk.full:
+                    self.machine.disk.torrents[sha256] = raw
                 self._note("keep", f"torrent {sha256[:16]}")
             case KeepShare(infohash=infohash, path=path):
                 self._keep_share(infohash, path)
@@ -178,10 +205,6 @@ class Host:
 
     def _carry_out_update(self, effect: NodeEffect) -> None:
         match effect:
-            case ask.SaveJournal(journal=journal):
-                self.machine.disk.journal = journal
-                self.machine.disk.saves += 1
-                self.world.checker.journal_saved(self.number, journal)
             case ask.ArmSlot(slot=slot, infohash=infohash):
                 self.later(ENVIRONMENT_S, self._arm, slot, infohash)
             case ask.CommitSlot(slot=slot):
@@ -211,6 +234,8 @@ class Host:
         self.world.network.open_stream(self.number, effect.peer, effect.request, effect.timeout_s, done)
 
     def _keep_share(self, infohash: str, path: str | None) -> None:
+        if self.machine.disk.full:
+            return
         if path is None:
             self.machine.disk.shares.pop(infohash, None)
         else:
@@ -288,8 +313,6 @@ class Host:
 def _words(value: object) -> str:
     """An effect or event in one line for the trail; the same in every process."""
     match value:
-        case ask.SaveJournal(journal=journal):
-            return f"{journal.state}: {journal.why}"
         case tell.Offered(target=target):
             return f"release {target.release}"
         case ask.Note(what=what, why=why):

@@ -48,14 +48,6 @@ class Slot:
 
 
 @define
-class Share:
-    """An image file outside the slots, put there by somebody who publishes from this node."""
-
-    torrent_sha256: str
-    blocks: tuple[int, ...]
-
-
-@define
 class Disk:
     """What a node has on its data partition. Every method-less field is durable the moment it is set."""
 
@@ -66,10 +58,16 @@ class Disk:
     """infohash -> path of the image file."""
     files: dict[str, tuple[int, ...]] = Factory(dict)
     """path -> blocks of image files."""
-    saves: int = 0
+    full: bool = False
+    """Nothing can be saved for the time being."""
 
     def keep_record(self, record: Record) -> None:
-        """A newer sequence replaces what is kept for the key; an equal one with other content joins it."""
+        """A newer sequence replaces what is kept for the key; an equal one with other content joins it.
+
+        On a full disk the record is lost with the daemon's memory, and comes back from peers.
+        """
+        if self.full:
+            return
         kept = self.records.get((record.kind, record.key), [])
         if kept and kept[0].sequence < record.sequence:
             kept = []

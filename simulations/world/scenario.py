@@ -84,6 +84,8 @@ class Scenario:
     """How often a daemon is killed; it is started again by its init."""
     power_cuts: int = field(default=0, validator=ge(0))
     """How often a node loses its power, at an effect boundary."""
+    full_disks: int = field(default=0, validator=ge(0))
+    """How often a node's disk is full for a while: nothing can be saved."""
     cuts: tuple[CutPlan, ...] = ()
     liars: int = field(default=0, validator=ge(0))
     """Nodes (the last ones) that hold the swarm key and lie."""
@@ -158,6 +160,7 @@ def random_scenario(seed: int) -> Scenario:
         publisher_leaves=leaves,
         kills=rng.choice((0, 2, 5)),
         power_cuts=rng.choice((0, 2, 6)),
+        full_disks=rng.choice((0, 0, 3)),
         cuts=tuple(_random_cut(rng) for _ in range(rng.choice((0, 0, 1, 2)))),
         liars=liars,
         health_hiccups=rng.choice((0.0, 0.0, 0.05)),

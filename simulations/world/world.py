@@ -168,14 +168,10 @@ class World:
     def _publish(self, published: Published, plan: ReleasePlan) -> None:
         """The maintainer's command, at the publisher's node; tried again until the node has taken it."""
         host = self.hosts[plan.publisher]
-        newest = self.surroundings.published[-1] is published
-        if host.core is None or host.core.store.get("manifest", published.manifest.key) is None:
-            taken = False
-        else:
-            held = host.core.store.get("manifest", published.manifest.key)
-            taken = held is not None and held.sequence >= published.manifest.sequence
-            taken = taken and published.path in host.machine.disk.shares.values()
-        if taken or not newest:
+        held = None if host.node is None else host.node.store.get("manifest", published.manifest.key)
+        taken = held is not None and held.sequence >= published.manifest.sequence
+        shared = published.path in host.machine.disk.shares.values()
+        if (taken and shared) or self.surroundings.published[-1] is not published:
             return
         if host.core is not None:
             if published.release not in self.published_at_s:
