@@ -46,5 +46,7 @@ class Hello:
     """Of the sender's record store, 16 bytes: equal digests, equal news."""
     holdings: tuple[bytes, ...] = ()
     """First 8 bytes of the infohashes of images the sender serves, whole or in part."""
+    near: bool = False
+    """The sender hears the receiver's multicast: they share a LAN."""
     ping: bytes = b""
     pong: bytes = b""

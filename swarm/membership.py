@@ -259,5 +259,7 @@ class Membership:
         return silence_s(self._settings.beacon_interval_s, self.table.multicasters)
 
     def _send(self, destination: Address | None, *, ping: bytes = b"", pong: bytes = b"") -> SendDatagram:
-        hello = Hello(self._me, self._digest(), self._holdings, ping, pong)
+        peer = self.table.at(destination) if destination is not None else None
+        near = peer is not None and peer.multicast_s > float("-inf")
+        hello = Hello(self._me, self._digest(), self._holdings, near, ping, pong)
         return SendDatagram(destination, self._envelope.seal_datagram(hello))

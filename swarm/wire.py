@@ -180,7 +180,8 @@ def _fields(message: Message) -> tuple[int, list[Any]]:  # one line for each mes
     match message:
         case Hello(me=me):
             names = [me.node_id, me.name, me.site, me.control_port, me.transfer_port]
-            return 1, [*names, message.digest, list(message.holdings), message.ping, message.pong]
+            held = list(message.holdings)
+            return 1, [*names, message.digest, held, message.near, message.ping, message.pong]
         case Push():
             return 2, [message.record.encode()]
         case Have():
@@ -233,6 +234,7 @@ def _hello(
     transfer_port: Any,
     digest: Any,
     holdings: Any,
+    near: Any,
     ping: Any,
     pong: Any,
 ) -> Hello:
@@ -245,7 +247,9 @@ def _hello(
     )
     held = tuple(_bytes(h, "holding", HOLDING_BYTES) for h in _list(holdings, "holdings", HOLDINGS_MAX))
     echoes = [_bytes(e, "echo", ECHO_BYTES) if e != b"" else b"" for e in (ping, pong)]
-    return Hello(me, _bytes(digest, "digest", DIGEST_BYTES), held, *echoes)
+    if not isinstance(near, bool):
+        raise RefusedError("near is not yes or no")
+    return Hello(me, _bytes(digest, "digest", DIGEST_BYTES), held, near, *echoes)
 
 
 def _push(record: Any) -> Push:
@@ -299,7 +303,7 @@ def _no(why: Any) -> No:
 
 
 _READERS: dict[int, tuple[int, Callable[..., Message]]] = {
-    1: (9, _hello),
+    1: (10, _hello),
     2: (1, _push),
     3: (4, _have),
     16: (1, _sync),

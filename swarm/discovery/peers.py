@@ -32,7 +32,7 @@ class PeerInfo:
     """Control: UDP and TCP on one port."""
     transfer_port: int
     same_site: bool
-    """Heard by multicast, or of the same named site."""
+    """Heard by multicast, in one direction or the other, or of the same named site."""
     heard_s: float
     holdings: frozenset[bytes]
     """First 8 bytes of the infohashes of images it serves, whole or in part."""
@@ -57,6 +57,8 @@ class Peer:
 
     info: PeerInfo
     multicast_s: float = float("-inf")
+    near: bool = False
+    """It says that our multicast reaches it."""
     strikes: int = 0
     digest: bytes | None = None
     pinged_s: float = float("-inf")
@@ -159,7 +161,8 @@ class PeerTable:
         if multicast:
             peer.multicast_s = now_s
         named_same = bool(me.site) and me.site == self._my_site
-        heard_here = peer.multicast_s > float("-inf")
+        peer.near = peer.near or hello.near
+        same_lan = peer.near or peer.multicast_s > float("-inf")
         peer.strikes = 0
         peer.digest = hello.digest
         peer.info = evolve(
@@ -167,7 +170,7 @@ class PeerTable:
             name=me.name,
             site=me.site,
             transfer_port=me.transfer_port,
-            same_site=named_same or heard_here,
+            same_site=named_same or same_lan,
             heard_s=now_s,
             holdings=frozenset(hello.holdings),
         )
@@ -177,6 +180,7 @@ class PeerTable:
             del self._by_address[peer.info.address]
         peer.info = evolve(peer.info, address=address)
         peer.multicast_s = float("-inf")
+        peer.near = False
         self._by_address[address] = peer.info.node_id
 
     def _make_room(self, now_s: float) -> bool:

@@ -100,6 +100,8 @@ def test_a_newcomer_hears_old_news_at_once() -> None:
     place.run_until(200.0)
     late = place.add(50, lan="l")
     assert place.run_until(202.0, lambda: all_have([late], news))
+    assert late.core.peers()
+    assert all(peer.same_site for peer in late.core.peers())
 
 
 def test_idle_lan_is_near_silent() -> None:

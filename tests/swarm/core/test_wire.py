@@ -62,7 +62,15 @@ def tuples(of: st.SearchStrategy[Any], most: int) -> st.SearchStrategy[Any]:
 
 
 datagrams = st.one_of(
-    st.builds(Hello, mes, st.binary(min_size=16, max_size=16), tuples(hash8s, HOLDINGS_MAX), echoes, echoes),
+    st.builds(
+        Hello,
+        mes,
+        st.binary(min_size=16, max_size=16),
+        tuples(hash8s, HOLDINGS_MAX),
+        st.booleans(),
+        echoes,
+        echoes,
+    ),
     st.builds(Push, records),
     st.builds(Have, kinds, keys, sequences, hash8s),
 )
@@ -87,7 +95,7 @@ READERS: list[tuple[Callable[[bytes], Message], st.SearchStrategy[Any]]] = [
     (decode_request, requests),
     (decode_reply, replies),
 ]
-HELLO = Hello(Me(bytes(20), "n1", "hut", 47101, 47102), bytes(16), (bytes(8),), bytes(8), b"")
+HELLO = Hello(Me(bytes(20), "n1", "hut", 47101, 47102), bytes(16), (bytes(8),), False, bytes(8), b"")
 SAMPLES: list[tuple[Callable[[bytes], Message], Message]] = [
     (decode_datagram, HELLO),
     (decode_datagram, Push(Record("manifest", b"stable", 1, b"body"))),
@@ -136,10 +144,13 @@ def test_every_field_of_another_type_is_refused(reader: Callable[[bytes], Messag
     """A field of the wrong type could travel into a core that trusts its types."""
     fields = msgpack.unpackb(encode(message), use_list=True)
     for index in range(len(fields)):
-        for wrong in (None, True, 1.5, -1, 2**60, "x" * 500, b"x" * 70_000, [[1]], {"a": 1}, "\n"):
+        for wrong in (None, 1.5, -1, 2**60, "x" * 500, b"x" * 70_000, [[1]], {"a": 1}, "\n"):
             changed = [*fields[:index], wrong, *fields[index + 1 :]]
             with pytest.raises(RefusedError):
                 reader(bytes(msgpack.packb(changed)))
+        if not isinstance(fields[index], bool):
+            with pytest.raises(RefusedError):
+                reader(bytes(msgpack.packb([*fields[:index], True, *fields[index + 1 :]])))
 
 
 def test_two_spellings_are_not_one_message() -> None:
@@ -165,7 +176,7 @@ def test_the_largest_hello_fits_a_datagram() -> None:
     """A node with a long name and many images could never introduce itself."""
     wide = "\U0001f600" * NAME_CHARS_MAX
     holdings = tuple(bytes([n]) * 8 for n in range(HOLDINGS_MAX))
-    hello = Hello(Me(bytes(20), wide, wide, 65535, 65535), bytes(16), holdings, bytes(8), bytes(8))
+    hello = Hello(Me(bytes(20), wide, wide, 65535, 65535), bytes(16), holdings, True, bytes(8), bytes(8))
     assert fits_datagram(hello)
     assert decode_datagram(encode(hello)) == hello
 
