@@ -49,16 +49,12 @@ from swarm.wire import (
     Reply,
     Request,
     SyncReply,
-    fits_datagram,
 )
 
 __all__ = ["Me", "PeerInfo", "SwarmCore", "SwarmSettings"]
 
 Effects: TypeAlias = list[SwarmEffect]
 
-SEEK_PEERS = 8
-"""Peers asked at once what they hold, by a node that fetches an image. More finds sources sooner; each costs two
-small datagrams every few seconds while fetching."""
 SEARCH_PEERS = 4
 SEARCH_GAP_S = 2.0
 """While a blob has no source, this many far peers are asked every so often what they hold."""
@@ -72,9 +68,9 @@ class SwarmCore:
         settings: pace and bounds.
         keyring: swarm keys.
         store: its records; already holds what was durable. Shared with the host, changed only here.
-        blobs: what this node can give by hash, None if not at this moment. Called for each range: it should
-        be quick. rng: decides every choice. On a real node `random.SystemRandom()`, because nonces come from
-        it. now_s: steady time of the start.
+        blobs: what this node can give by hash, None if not at this moment. Called for each range: quick.
+        rng: decides every choice. On a real node `random.SystemRandom()`, because nonces come from it.
+        now_s: steady time of the start.
     """
 
     def __init__(
@@ -190,9 +186,7 @@ class SwarmCore:
         plan = plan_push(
             path, len(neighbours), self._fanouts, self._rng, urgent=urgent, beacon=self._settings.beacon
         )
-        push = Push(record)
-        have = Have(record.kind, record.key, record.sequence, self._hash8(record))
-        data = self._envelope.seal_datagram(push if fits_datagram(push) else have)
+        data = self._envelope.seal_datagram(self._intake.telling(record))
 
         def is_source(peer: Peer) -> bool:
             return peer.info.address == source
@@ -202,10 +196,6 @@ class SwarmCore:
             told += sample(self._members.far(now_s), plan.far, self._rng, is_source)
         effects: Effects = [SendDatagram(None, data)] if plan.multicast else []
         return effects + [SendDatagram(peer.info.address, data) for peer in told]
-
-    def _hash8(self, record: Record) -> bytes:
-        entry = self._store.get(record.kind, record.key)
-        return entry.hash8 if entry is not None else record.content_hash[:8]
 
     # ------------------------------------------------------------------ comparing stores
 
@@ -385,9 +375,7 @@ class SwarmCore:
 
     def seek_holders(self, infohash: bytes, now_s: float) -> Effects:
         """Ask some peers that are not known to serve this image what they hold: somebody wants it now."""
-        holding = infohash[:HOLDING_BYTES]
-        others = [peer for peer in self._members.table.all() if holding not in peer.info.holdings]
-        return [*self._members.ask(sample(others, SEEK_PEERS, self._rng), now_s)]
+        return [*self._members.seek(infohash[:HOLDING_BYTES], now_s)]
 
     def holders(self, infohash: bytes) -> list[PeerInfo]:
         """Peers that say they serve this image, best first: same site before others."""

@@ -9,6 +9,7 @@ from swarm.effects import Equivocation, RecordAccepted, RecordForgotten, Refused
 from swarm.errors import RefusedError
 from swarm.news.record import Record
 from swarm.news.store import RecordStore, Standing
+from swarm.wire import Have, Push, fits_datagram
 
 REFUSED_REMEMBERED = 256
 """Records refused lately: a repeat costs a hash, not a signature check. Longer memory costs 64 bytes each."""
@@ -50,3 +51,12 @@ class Intake:
         else:
             effects.append(RecordAccepted(record))
         return True, effects
+
+    def telling(self, record: Record) -> Push | Have:
+        """How to tell others about a record of the store: whole, or by name if it fits no datagram."""
+        push = Push(record)
+        if fits_datagram(push):
+            return push
+        entry = self._store.get(record.kind, record.key)
+        hash8 = entry.hash8 if entry is not None else record.content_hash[:8]
+        return Have(record.kind, record.key, record.sequence, hash8)

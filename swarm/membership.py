@@ -37,6 +37,9 @@ LATE_DOUBT_S = (0.3, 2.0)
 """A neighbour's beacon shows another digest: it is asked after a random time in this range. Early for a node
 that has compared with nobody yet; late otherwise, so that in a site one does it and the others see that it is
 done."""
+SEEK_PEERS = 8
+"""Peers asked at once what they hold, by a node that fetches an image. More finds sources sooner; each costs two
+small datagrams every few seconds while fetching."""
 SILENT_ASKED_MAX = 4
 """Silent neighbours asked at each of our beacons; a site that lost power is not asked all at once."""
 
@@ -177,6 +180,11 @@ class Membership:
     def ask(self, peers: Iterable[Peer], now_s: float) -> list[SendDatagram]:
         """Ping these peers: their answers bring what they hold, and their digest."""
         return [self.ping(peer.info.address, peer.info.node_id, now_s) for peer in peers]
+
+    def seek(self, holding: bytes, now_s: float) -> list[SendDatagram]:
+        """Ask some peers that are not known to hold this image."""
+        others = [peer for peer in self.table.all() if holding not in peer.info.holdings]
+        return self.ask(sample(others, SEEK_PEERS, self._rng), now_s)
 
     def doubt(self, peer: Peer, due_s: float) -> None:
         """Ask this peer for its digest at `due_s`, unless it has shown ours by then."""

@@ -269,6 +269,25 @@ def test_holdings_are_known_to_all_soon() -> None:
     assert all(resident.core.holders(image) == [] for resident in [*residents[1:], *far])
 
 
+def test_a_fetching_node_finds_holders_it_was_not_told_of() -> None:
+    """A node would fetch an image from one peer while twenty others hold it."""
+    image = b"i" * 32
+    place = Village(5)
+    hub = place.add(0)
+    nodes = [place.add(n, SwarmSettings(beacon=False, contacts=(hub.address,))) for n in range(1, 12)]
+    place.run_until(100.0)
+    place.loss = 1.0
+    for node in nodes[1:]:
+        place.do(node, node.core.set_holdings([image], place.now_s))
+    place.run_until(101.0)
+    place.loss = 0.0
+    assert nodes[0].core.holders(image) == []
+    for _ in range(3):
+        place.do(nodes[0], nodes[0].core.seek_holders(image, place.now_s))
+        place.run_until(place.now_s + 1.0)
+    assert len(nodes[0].core.holders(image)) == len(nodes[0].core.peers()) - 1
+
+
 def test_stores_that_cannot_agree_are_left_alone() -> None:
     """Two nodes, one of which refuses what the other holds, would compare stores for ever."""
     place, residents = lan(2)
