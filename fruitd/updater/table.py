@@ -24,6 +24,8 @@ BOOTING = (S.ARMED, S.REBOOTING, S.TRIAL, S.ROLLED_BACK)
 """From the moment the boot environment may be touched until the machine runs a slot that is its default."""
 BEGUN = (S.OFFERED, S.WAITING, S.REFUSED, S.QUARANTINED, S.IDLE)
 """Where the judgement of an offer may lead."""
+AFTER_QUARANTINE = (S.QUARANTINED, S.OFFERED, S.WAITING, S.REFUSED)
+"""Where giving a release up may lead: an offer that came meanwhile is judged at once."""
 
 
 def _but(states: tuple[State, ...], *without: State) -> tuple[State, ...]:
@@ -46,14 +48,15 @@ ILLEGAL = "illegal"
 ROWS = (
     # The daemon has started: situation.py tells what the journal and the boot say together.
     Row(on.Started, RESTING, "started", (*BEGUN, S.ROLLED_BACK)),
-    Row(on.Started, WORKING, "started", (S.OFFERED, S.WAITING, S.IDLE, S.ROLLED_BACK)),
+    Row(on.Started, WORKING, "started", (S.OFFERED, S.WAITING, S.ROLLED_BACK)),
     Row(on.Started, (S.WAITING,), "started", (S.OFFERED, S.ARMED, S.IDLE, S.QUARANTINED, S.ROLLED_BACK)),
-    Row(on.Started, (S.ARMED, S.REBOOTING), "started", (S.ARMED, S.TRIAL, *BEGUN)),
-    Row(on.Started, (S.TRIAL,), "started", (S.ARMED, S.ROLLED_BACK, *BEGUN)),
+    Row(on.Started, (S.ARMED, S.REBOOTING), "started", (S.ARMED, S.TRIAL, S.ROLLED_BACK, *AFTER_QUARANTINE)),
+    Row(on.Started, (S.TRIAL,), "started", (S.ARMED, S.ROLLED_BACK, *AFTER_QUARANTINE)),
     Row(on.Started, (S.ROLLED_BACK,), "started", (S.ARMED, *BEGUN)),
     # What the swarm says.
     Row(on.Offered, RESTING, "offered", BEGUN),
-    Row(on.Offered, (*WORKING, S.WAITING), "offered_meanwhile", (S.OFFERED, S.WAITING, S.IDLE, S.ARMED)),
+    Row(on.Offered, WORKING, "offered_meanwhile", (S.OFFERED, S.WAITING, S.IDLE)),
+    Row(on.Offered, (S.WAITING,), "offered_meanwhile", (S.OFFERED, S.IDLE, S.ARMED)),
     Row(on.Offered, BOOTING, "offered_too_late"),
     Row(on.Disputed, (*RESTING, *BOOTING, S.WAITING), "disputed"),
     Row(on.Disputed, WORKING, "disputed_at_work", (S.WAITING,)),

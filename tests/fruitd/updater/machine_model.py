@@ -18,6 +18,7 @@ from fruitd.updater import events as on
 from fruitd.updater.journal import SLOTS, Journal, State, Target, other_slot
 from fruitd.updater.machine import Updater
 from fruitd.updater.settings import UpdateSettings
+from fruitd.updater.situation import BOOT_STATES
 
 SETTINGS = UpdateSettings(
     retry_min_s=1.0,
@@ -162,7 +163,8 @@ class Machine:
         other = other_slot(self.default)
         known = self.journal.known_good(other) and self.passed[other] and self.bootable(other)
         one_fault_at_a_time = not self.disk_full and not self.env_broken
-        if known and one_fault_at_a_time and self.active == self.default:
+        under_way = self.armed is not None or self.journal.state in BOOT_STATES
+        if known and one_fault_at_a_time and self.active == self.default and not under_way:
             self.rotted = self.default
             self.content[self.default], self.passed[self.default] = TORN, False
             self.power_cut()
