@@ -23,9 +23,7 @@ WORKING = (S.OFFERED, S.REUSING, S.FETCHING, S.VERIFYING)
 BOOTING = (S.ARMED, S.REBOOTING, S.TRIAL, S.ROLLED_BACK)
 """From the moment the boot environment may be touched until the machine runs a slot that is its default."""
 BEGUN = (S.OFFERED, S.WAITING, S.REFUSED, S.QUARANTINED, S.IDLE)
-"""Where the judgement of an offer may lead."""
-AFTER_QUARANTINE = (S.QUARANTINED, S.OFFERED, S.WAITING, S.REFUSED)
-"""Where giving a release up may lead: an offer that came meanwhile is judged at once."""
+"""Where the judgement of an offer may lead; so also the end of a trial, as an offer that came meanwhile is judged then."""
 
 
 def _but(states: tuple[State, ...], *without: State) -> tuple[State, ...]:
@@ -50,8 +48,8 @@ ROWS = (
     Row(on.Started, RESTING, "started", (*BEGUN, S.ROLLED_BACK)),
     Row(on.Started, WORKING, "started", (S.OFFERED, S.WAITING, S.ROLLED_BACK)),
     Row(on.Started, (S.WAITING,), "started", (S.OFFERED, S.ARMED, S.IDLE, S.QUARANTINED, S.ROLLED_BACK)),
-    Row(on.Started, (S.ARMED, S.REBOOTING), "started", (S.ARMED, S.TRIAL, S.ROLLED_BACK, *AFTER_QUARANTINE)),
-    Row(on.Started, (S.TRIAL,), "started", (S.ARMED, S.ROLLED_BACK, *AFTER_QUARANTINE)),
+    Row(on.Started, (S.ARMED, S.REBOOTING), "started", (S.ARMED, S.TRIAL, S.ROLLED_BACK, *BEGUN)),
+    Row(on.Started, (S.TRIAL,), "started", (S.ARMED, S.ROLLED_BACK, *BEGUN)),
     Row(on.Started, (S.ROLLED_BACK,), "started", (S.ARMED, *BEGUN)),
     # What the swarm says.
     Row(on.Offered, RESTING, "offered", BEGUN),

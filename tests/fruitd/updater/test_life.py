@@ -202,7 +202,7 @@ def test_pauses_grow_to_their_bound_and_say_when_they_end() -> None:
         assert "no space left; trying again after" in driver.updater.describe()
         pauses.append(driver.journal.retry_at_s - driver.now_s)
         driver.wait()
-        assert driver.state is State.OFFERED
+        assert driver.kinds() == [do.SaveJournal, do.FetchTorrent]
     assert pauses[0] <= SETTINGS.retry_min_s
     assert all(p <= SETTINGS.retry_max_s for p in pauses)
     assert pauses[-1] >= SETTINGS.retry_max_s / 2
