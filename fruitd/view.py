@@ -169,7 +169,7 @@ class View:
         paths = {"a": config.slots.a, "b": config.slots.b}
         return {
             "active": self._daemon.boot_facts.active if self._daemon.boot_facts else None,
-            **{slot: _slot(str(paths[slot]), journal.slots.get(slot)) for slot in SLOTS},
+            **{slot: _slot(str(paths[slot]), journal, journal.slots.get(slot)) for slot in SLOTS},
         }
 
     def _update(self) -> Json:
@@ -231,7 +231,7 @@ class View:
         return dict(known).get(infohash)
 
 
-def _slot(path: str, content: SlotContent | None) -> Json:
+def _slot(path: str, journal: Journal, content: SlotContent | None) -> Json:
     if content is None:
         return {"path": path, "release": None, "version": None, "infohash": None, "content": "unknown"}
     return {
@@ -239,5 +239,11 @@ def _slot(path: str, content: SlotContent | None) -> Json:
         "release": content.target.release,
         "version": content.target.version,
         "infohash": content.target.infohash,
-        "content": "committed" if content.committed else "verified",
+        "content": _standing(journal, content),
     }
+
+
+def _standing(journal: Journal, content: SlotContent) -> str:
+    if journal.quarantine_of(content.target.infohash) is not None:
+        return "quarantined"
+    return "committed" if content.committed else "verified"

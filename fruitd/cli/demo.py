@@ -25,7 +25,9 @@ Example: fruit demo --image rootfs.ext4
 
 
 def demo(
-    nodes: Annotated[int, typer.Option(min=2, max=16, help="How many nodes, beside publisher and latecomer.")] = 5,
+    nodes: Annotated[
+        int, typer.Option(min=2, max=16, help="How many nodes, beside publisher and latecomer.")
+    ] = 5,
     image: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="An ext4 image of yours as release 1.")
     ] = None,
@@ -62,7 +64,9 @@ def _print_report(console: Console, report: Report) -> None:
 
 
 def _nodes_table(report: Report) -> Table:
-    table = Table(title="release 2: where the bytes came from", title_justify="left", box=None, pad_edge=False)
+    table = Table(
+        title="release 2: where the bytes came from", title_justify="left", box=None, pad_edge=False
+    )
     table.add_column("node")
     for heading in ("image", "reused", "fetched"):
         table.add_column(f"{heading} MiB", justify="right")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fruitd.cli.amounts import line
+from fruitd.amounts import line
 from fruitd.maintainer.mistakes import as_refusals
 from swarm.news.record import RECORD_BYTES_MAX
 from swarm.trust.key_files import read_bounded

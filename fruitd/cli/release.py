@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fruitd.cli.amounts import line, moment, size
+from fruitd.amounts import line, moment, size
 from fruitd.cli.client import DEFAULT_SOCKET, PUBLISH_TIMEOUT_S, NodeClient
 from fruitd.cli.maintainer_options import (
     JsonOption,

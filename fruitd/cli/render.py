@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from fruitd.cli.amounts import duration, line, moment, rate, size
+from fruitd.amounts import duration, line, moment, rate, size
 
 Json = dict[str, Any]
 STATE_STYLES = {
@@ -25,6 +25,7 @@ STATE_STYLES = {
 CONTENT_WORDS = {
     "committed": "kept after its trial",
     "verified": "checked, not kept yet",
+    "quarantined": "quarantined: never booted again by itself",
     "unknown": "content not known",
 }
 BAR_CELLS = 30
@@ -148,7 +149,7 @@ def nodes(answer: Json) -> RenderableType:
     table.expand = True
     behind = [row for row in rows if newest is not None and row["release"] != newest]
     for row in sorted(rows, key=lambda r: (r not in behind, line(r["name"]), line(r["id"]))):
-        heard = "here" if row["self"] else duration(row["heard_s_ago"])
+        heard = "here" if row["self"] else _heard(row["heard_s_ago"])
         why = line(row["why"])
         if row["quarantined"]:
             why += f" (quarantined: {', '.join(_named(q) for q in row['quarantined'])})"
@@ -164,6 +165,11 @@ def nodes(answer: Json) -> RenderableType:
     if newest is not None:
         total += f": {len(rows) - len(behind)} run release {newest}, {len(behind)} another"
     return Group(table, Text(total, style="bold"))
+
+
+def _heard(seconds_ago: float | None) -> str:
+    """None: known from others' news only."""
+    return "not itself" if seconds_ago is None else duration(seconds_ago)
 
 
 def history(answer: Json) -> RenderableType:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fruitd.cli.amounts import line
+from fruitd.amounts import line
 from fruitd.cli.maintainer_options import JsonOption, command_group, key_words, read_file
 from fruitd.maintainer.founding import describe_root, found_swarm
 from fruitd.maintainer.mistakes import as_refusals

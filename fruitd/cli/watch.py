@@ -12,8 +12,8 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from fruitd.amounts import line
 from fruitd.cli import render
-from fruitd.cli.amounts import line
 from fruitd.cli.client import NodeClient
 from fruitd.errors import RefusedError, RetryError
 

@@ -42,7 +42,7 @@ class Maintainers:
         plan = ReleasePlan(
             resource=RESOURCE,
             release=release,
-            version=f"release {release}",
+            version=f"v{release}.0",
             compatible=(HARDWARE,),
             channel=CHANNEL,
             sequence=release,

@@ -16,6 +16,7 @@ from fruitd.demo.cluster import NodeProcess
 
 MIB = 1024 * 1024
 REFRESH_S = 0.4
+_WIDTHS = (10, 12, 12, 16)
 _STATE_STYLE = {
     "committed": "green", "idle": "green", "trial": "yellow", "quarantined": "red", "rolled back": "red",
     "refused": "red", "fetching": "cyan", "reusing": "cyan", "verifying": "cyan",
@@ -71,7 +72,7 @@ class Screen:
 
     def _table(self) -> Table:
         table = Table(expand=True, pad_edge=False, box=None)
-        for heading, width in (("node", 10), ("runs", 12), ("state", 12), ("", 16)):
+        for heading, width in zip(("node", "runs", "state", ""), _WIDTHS, strict=True):
             table.add_column(heading, width=width, no_wrap=True)
         table.add_column("what it says", no_wrap=True, overflow="ellipsis")
         for node in self._nodes:
@@ -89,7 +90,10 @@ class Screen:
         content = status["slots"][active] if active else {"version": None}
         runs = f"{active}: {content['version'] or 'factory'}" if active else "no slots"
         state = Text(update["state"], style=_STATE_STYLE.get(update["state"], ""))
-        return (node.name, runs, state, self._bar(update), update["why"])
+        # Cropped here: a long line would make the table squeeze every other column.
+        words = Text(update["why"], no_wrap=True)
+        words.truncate(max(20, self._console.width - sum(_WIDTHS) - 8), overflow="ellipsis")
+        return (node.name, runs, state, self._bar(update), words)
 
     @staticmethod
     def _bar(update: dict[str, Any]) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
+from fruitd.amounts import size
 from fruitd.demo.ceremony import Maintainers, publish
 from fruitd.demo.cluster import Cluster, ClusterSettings, NodeProcess
 from fruitd.demo.images import DemoImages, make_images
@@ -92,11 +93,11 @@ class Story:
         self.images: DemoImages = make_images(self.directory, self._own_image)
         self.maintainers = Maintainers.ceremony(self.directory / "maintainers")
         self.screen.say("key ceremony: 2 root keys, 3 release keys of which 2 must sign")
-        size = max(path.stat().st_size for path in (*self.images.good, self.images.bad))
+        largest = max(path.stat().st_size for path in (*self.images.good, self.images.bad))
         settings = ClusterSettings(
             directory=self.directory,
             root_file=self.maintainers.root_file,
-            slot_bytes=size + SLOT_SPARE_BYTES,
+            slot_bytes=largest + SLOT_SPARE_BYTES,
             factory_image=self.images.factory,
             upload_bytes_per_s=PUBLISHER_BYTES_PER_S,
         )
@@ -138,7 +139,7 @@ class Story:
         sources = self._fetched["late"][2]["sources"]
         given = sum(source["bytes"] for source in sources)
         self._check(
-            "late node got release 2 from its peers", given > 0, f"{_mib(given)} from {len(sources)} peers"
+            "late node got release 2 from its peers", given > 0, f"{size(given)} from {len(sources)} peers"
         )
 
     def _bad(self) -> None:
@@ -172,7 +173,7 @@ class Story:
             if row["name"] != "late":
                 self._check(
                     f"{row['name']} fetched only what changed in release 2", part < 0.25,
-                    f"{_mib(row['fetched_bytes'])} of {_mib(row['image_bytes'])}",
+                    f"{size(row['fetched_bytes'])} of {size(row['image_bytes'])}",
                 )  # fmt: skip
 
     # ------------------------------------------------------------------ helpers of the steps
@@ -247,7 +248,3 @@ def _has(release: int) -> Callable[[dict[str, Any]], bool]:
 
 def _quarantined(release: int) -> Callable[[dict[str, Any]], bool]:
     return lambda s: any(q["release"] == release for q in s["quarantined"])
-
-
-def _mib(size_bytes: float) -> str:
-    return f"{size_bytes / 1024 / 1024:.1f} MiB"

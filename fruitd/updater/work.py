@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fruitd.amounts import size
 from fruitd.updater import effects as do
 from fruitd.updater import events as on
 from fruitd.updater.journal import SlotContent, State
@@ -88,7 +89,7 @@ class WorkHandlers(Life):
     def _on_slot_prepared(self, event: on.SlotPrepared) -> None:
         if self._ours(event.infohash):
             reused, missing = event.reused_bytes, event.missing_bytes
-            words = f"{reused} bytes reused, {missing} bytes missing"
+            words = f"{size(reused)} reused, {size(missing)} to fetch"
             self._note("reused", words, self._target)
             self._go(State.FETCHING, f"fetching {named(self._target)} into slot {self._target_slot}: {words}")
             self._do(do.FetchImage(self._target, self._target_slot))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fruitd.cli.amounts import duration, line, moment, rate, size
+from fruitd.amounts import duration, line, moment, rate, size
 
 
 @pytest.mark.parametrize(
