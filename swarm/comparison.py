@@ -25,6 +25,8 @@ ROUNDS_MAX = 256
 COMPARISONS_MAX = 2
 """Comparisons this node runs at once. More: quicker for a newcomer whose first peers are slow; and a burst of
 streams."""
+CROWD_MAX = 8
+"""Streams for comparisons and announced records together: a member gone mad could announce without end."""
 COMPARE_GAP_S = 2.0
 """Least time between two comparisons with one peer."""
 SETTLED_S = 600.0
@@ -109,10 +111,16 @@ class ComparisonPace:
         """True while a comparison with whoever is there is under way."""
         return address in self._under_way
 
+    @property
+    def crowded(self) -> bool:
+        """True while so much is being asked that announced records have to wait for the next comparison."""
+        return len(self._under_way) >= CROWD_MAX
+
     def may_begin(self, peer: Peer, digest: bytes, now_s: float) -> Begin:
         """Whether to compare now with a peer that shows another digest than ours, `digest`. NOW counts as
         begun."""
-        pause_s = SETTLED_S if peer.settled == (digest, peer.digest) else COMPARE_GAP_S
+        settled = peer.settled == (digest, peer.digest)
+        pause_s = SETTLED_S if settled else _pause_s(peer.failures)
         if now_s - peer.compared_s < pause_s or self.busy_with(peer.info.address):
             return Begin.NO
         if len(self._under_way) >= COMPARISONS_MAX:
@@ -132,8 +140,13 @@ class ComparisonPace:
             return None
         if failed:
             peer.failures = min(peer.failures + 1, 16)
-            return float(min(FAILED_MAX_S, COMPARE_GAP_S * 2.0**peer.failures))
+            return _pause_s(peer.failures)
         peer.failures = 0
         peer.digest = None
         peer.settled = (digest, talk.theirs)
         return None
+
+
+def _pause_s(failures: int) -> float:
+    """Least time between two comparisons with a peer after so many failures in a row."""
+    return float(min(FAILED_MAX_S, COMPARE_GAP_S * 2.0**failures))

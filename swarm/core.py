@@ -147,7 +147,7 @@ class SwarmCore:
 
     def _on_have(self, have: Have, source: Address, now_s: float) -> Effects:
         wanted = self._store.wanted([(have.kind, have.key, have.sequence, have.hash8)])
-        if not wanted or self._pace.busy_with(source):
+        if not wanted or self._pace.crowded or self._pace.busy_with(source):
             return []
         talk = Comparison(b"", source, b"", wants=wanted)
         exchange = talk.next_exchange()
@@ -264,11 +264,13 @@ class SwarmCore:
         return self._on_range(purpose, message, now_s)
 
     def on_stream_failed(self, token: int, why: str, now_s: float) -> Effects:
-        """No reply came; `why` is for people."""
+        """No reply came; `why` is for people. Whether the peer is still there at all is asked at once."""
         if token not in self._streams:
             return []
         _, purpose = self._streams.pop(token)
-        return self._stream_over(purpose, why, now_s, garbage=False)
+        peer = self._members.table.get(purpose.node_id)
+        asked: Effects = [*self._members.ask([peer], now_s)] if peer is not None and not peer.strikes else []
+        return asked + self._stream_over(purpose, why, now_s, garbage=False)
 
     def _stream_over(self, purpose: Comparison | Order, why: str, now_s: float, *, garbage: bool) -> Effects:
         if isinstance(purpose, Comparison):

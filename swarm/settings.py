@@ -26,7 +26,7 @@ class SwarmSettings:
     """Neighbours that get urgent news by unicast besides the multicast, which Wi-Fi loses more often."""
     urgent_kinds: frozenset[str] = frozenset({"manifest"})
     """Kinds whose news speeds up the pulling everywhere."""
-    hot_rounds_s: tuple[float, ...] = (1.5, 4.0, 8.0, 14.0)
+    hot_rounds_s: tuple[float, ...] = (1.0, 2.5, 5.0, 9.0, 14.0)
     """When, after urgent news, a node compares stores with others. More rounds reach the last nodes sooner at
     a loss of many datagrams; each costs two small datagrams for each of `hot_peers`."""
     hot_peers: int = 2

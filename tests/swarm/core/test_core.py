@@ -3,6 +3,8 @@ say."""
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from attrs import evolve
 
@@ -10,6 +12,7 @@ from swarm.address import Address
 from swarm.core import SwarmSettings
 from swarm.effects import (
     Equivocation,
+    OpenStream,
     PeersChanged,
     RecordAccepted,
     RecordForgotten,
@@ -17,10 +20,11 @@ from swarm.effects import (
     SendDatagram,
     SwarmEffect,
 )
+from swarm.envelope import Envelope
 from swarm.errors import RefusedError
 from swarm.news.record import Record
-from swarm.wire import DATAGRAM_BYTES_MAX
-from tests.swarm.core.village import FORGED, Resident, Village, manifest, node_id, status
+from swarm.wire import DATAGRAM_BYTES_MAX, Have
+from tests.swarm.core.village import FORGED, KEYRING, Resident, Village, manifest, node_id, status
 
 LAN_DELAY_S = (0.0005, 0.002)
 
@@ -127,6 +131,30 @@ def test_the_dead_are_forgotten_and_come_back() -> None:
     gone.alive = True
     place.do(gone, gone.core.on_wakeup(place.now_s))
     assert place.run_until(place.now_s + 45.0, lambda: all(len(r.core.peers()) == 3 for r in residents))
+
+
+def test_a_failed_stream_finds_out_about_the_dead() -> None:
+    """A fetching node would go on asking a dead peer for two minutes."""
+    place, residents = lan(3)
+    residents[2].alive = False
+    for resident in residents[1:]:
+        place.do(resident, resident.core.set_holdings([b"i" * 32], place.now_s))
+    began_s = place.now_s
+    place.do(residents[0], residents[0].core.fetch_blob("torrent", b"t" * 32, 5, b"i" * 32, began_s))
+    assert place.run_until(began_s + 45.0, lambda: len(residents[0].core.peers()) == 1)
+
+
+def test_announced_records_cannot_open_streams_without_end() -> None:
+    """A member gone mad could make a node connect everywhere at once."""
+    place, residents = lan(1)
+    envelope = Envelope(KEYRING, random.Random(1))
+    streams = 0
+    for number in range(100):
+        data = envelope.seal_datagram(Have("status", number.to_bytes(20, "big"), 5, bytes(8)))
+        source = Address("10.9.9.9", 1 + number)
+        effects = residents[0].core.on_datagram(data, source, place.now_s)
+        streams += sum(isinstance(effect, OpenStream) for effect in effects)
+    assert 1 <= streams <= 8
 
 
 def test_a_swarm_cut_in_two_grows_together() -> None:
