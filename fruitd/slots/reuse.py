@@ -4,8 +4,8 @@ First what an interrupted try, or an older image, left in the slot itself at the
 offset of other slots and images on this node. Only blocks that differ are written. What is claimed to be in place is hashed
 again by the transfer, and the whole slot is read back before it boots: a mistake here costs a fetch, never an image.
 
-Cost, measured on one core with SHA instructions: see docs/performance.md; four windows are hashed where nothing matches, one
-where everything does.
+Cost: four hashes for each block of a source, about 4 s for each GiB on one core with SHA instructions (a Raspberry Pi 4 has
+none: some ten times that). Zeros cost nothing.
 """
 
 from __future__ import annotations
@@ -29,8 +29,10 @@ STEP_BYTES = 4096
 """Windows begin at multiples of it: the block size of ext4 and squashfs. Half of it would hash twice as much for little."""
 CHUNK_BYTES = 1024 * 1024
 """Read at once, and how often cancelling is looked for. Larger only costs memory."""
-_ZEROS = bytes(BLOCK_BYTES)
-_ZERO_LEAF = sha256(_ZEROS).digest()
+OVERLAP_BYTES = BLOCK_BYTES - STEP_BYTES
+"""Windows that begin in the last so many bytes of a part reach into the next."""
+_ZEROS = bytes(CHUNK_BYTES + OVERLAP_BYTES)
+_ZERO_LEAF = sha256(bytes(BLOCK_BYTES)).digest()
 
 
 @frozen
@@ -62,8 +64,6 @@ class ReusePlan:
         self._leaves = leaves
         self._length_bytes = length_bytes
         self._index: BlockIndex | None = None
-        self.overlap = 0
-        """After `scan`: bytes at the end of its data that belong to windows not looked at yet, below `BLOCK_BYTES`."""
 
     def size_of(self, block: int) -> int:
         """Bytes of a block; the last one may be short."""
@@ -78,9 +78,11 @@ class ReusePlan:
 
     def take_in_place(self, first_block: int, data: memoryview) -> None:
         """`data` is what the slot holds from this block on: whole blocks, or up to the image's end."""
+        blank = _is_zeros(data)
         for offset in range(0, len(data), BLOCK_BYTES):
             block = first_block + offset // BLOCK_BYTES
-            self._take_at(block, data[offset : offset + self.size_of(block)])
+            if not blank or self._leaf(block) == _ZERO_LEAF or block == self.blocks - 1:
+                self._take_at(block, data[offset : offset + self.size_of(block)])
 
     def take_zeros(self) -> Iterator[int]:
         """Missing blocks that are all zeros: they need no source. Marks each as in place."""
@@ -96,32 +98,31 @@ class ReusePlan:
     def scan(self, data: memoryview) -> Iterator[tuple[int, memoryview]]:
         """Find wanted blocks in a part of a source that begins at a multiple of `STEP_BYTES`.
 
-        Yields block and content, marking each as in place. A window that is any block of the image is jumped over whole. Windows
-        that do not lie within `data` whole are left to the next part: see `overlap`.
+        Yields block and content, marking each as in place. Windows that do not lie within `data` whole are left to the next
+        part, which has to begin with the last `OVERLAP_BYTES` of this one.
         """
+        if _is_zeros(data):
+            return  # `take_zeros` has dealt with those
         index = self._index = self._index or BlockIndex(self._leaves)
-        offset, last = 0, len(data) - BLOCK_BYTES
-        while offset <= last and self.missing:
+        for offset in range(0, len(data) - BLOCK_BYTES + 1, STEP_BYTES):
+            if not self.missing:
+                return
+            # Every window is looked at, also those that overlap one just found: files are copied as well as moved, and
+            # a copy at another offset lies in such a window.
             window = data[offset : offset + BLOCK_BYTES]
-            if _ZEROS.startswith(window):  # compares memory; `==` on a view would go through it byte by byte
-                # `take_zeros` has dealt with them. Cheap to tell, so not jumped over: a wanted block may begin in their midst.
-                offset += STEP_BYTES
+            if _is_zeros(window):
                 continue
             leaf = sha256(window).digest()
-            if leaf not in index:
-                offset += STEP_BYTES
-                continue
-            for block in index.blocks(leaf):
-                if self.size_of(block) == BLOCK_BYTES and self._mark(block):
-                    yield block, window
-            index.settle(leaf)
-            offset += BLOCK_BYTES
-        self.overlap = min(len(data) - offset, BLOCK_BYTES - 1)
+            if leaf in index:
+                for block in index.blocks(leaf):
+                    if self.size_of(block) == BLOCK_BYTES and self._mark(block):
+                        yield block, window
+                index.settle(leaf)
 
     def _take_at(self, block: int, data: memoryview) -> bool:
         if len(data) != self.size_of(block):
             return False
-        if len(data) == BLOCK_BYTES and _ZEROS.startswith(data):
+        if len(data) == BLOCK_BYTES and _is_zeros(data):
             return self._leaf(block) == _ZERO_LEAF and self._mark(block)
         return sha256(data).digest() == self._leaf(block) and self._mark(block)
 
@@ -135,6 +136,11 @@ class ReusePlan:
         set_block(self.present, block)
         self.missing -= 1
         return True
+
+
+def _is_zeros(data: memoryview) -> bool:
+    # Compares memory; `==` on a view would go through it byte by byte.
+    return _ZEROS.startswith(data)
 
 
 class _Progress:
@@ -181,10 +187,12 @@ def fill_blocking(
     try:
         opened = [(path, size) for path, size in map(_measured, sources) if size]
         progress = _Progress(length_bytes + sum(size for _, size in opened), tell, checkpoint)
+        # Read ahead in single pages: in larger ones, the kernel counts every write of 16 KiB as one of the whole of it.
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
         _take_target(plan, descriptor, length_bytes, progress)
         writer = _Writer(descriptor)
         for block in plan.take_zeros():
-            writer.put(block, memoryview(_ZEROS))
+            writer.put(block, memoryview(_ZEROS)[: plan.size_of(block)])
         for path, _ in opened:
             if plan.missing:
                 _take_source(plan, path, writer, progress)
@@ -245,18 +253,15 @@ def _take_target(plan: ReusePlan, descriptor: int, length_bytes: int, progress: 
 
 def _take_source(plan: ReusePlan, path: Path, writer: _Writer, progress: _Progress) -> None:
     """Look through one source; one that fails half way has given what it gave."""
-    buffer = memoryview(bytearray(CHUNK_BYTES + BLOCK_BYTES))
+    buffer = memoryview(bytearray(CHUNK_BYTES + OVERLAP_BYTES))
     kept = offset = 0
     with path.open("rb", buffering=0) as source:
         descriptor = source.fileno()
-        while plan.missing:
-            count = _read(descriptor, buffer[kept : kept + CHUNK_BYTES], offset)
-            if not count:
-                break
-            for block, content in plan.scan(buffer[: kept + count]):
-                writer.put(block, content)
+        while plan.missing and (count := _read(descriptor, buffer[kept : kept + CHUNK_BYTES], offset)):
             end = kept + count
-            kept = plan.overlap
+            for block, content in plan.scan(buffer[:end]):
+                writer.put(block, content)
+            kept = min(OVERLAP_BYTES, end)
             buffer[:kept] = buffer[end - kept : end]
             # Not needed again soon; a node with 512 MiB has better use for its page cache.
             os.posix_fadvise(descriptor, offset, count, os.POSIX_FADV_DONTNEED)

@@ -1,0 +1,155 @@
+"""Real daemons to be measured: switched on as the demo does, and looked at from outside: /proc, their log, their API."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.rows import NotMeasurableError
+from fruitd.demo.ceremony import Maintainers
+from fruitd.demo.cluster import Cluster, ClusterSettings, NodeProcess
+
+SUSTAIN_S = 1.2
+"""Health that a trial must show here; the default is five minutes, which no figure depends on."""
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+def say(words: str) -> None:
+    """For whoever waits: goes to stderr, never into the table."""
+    print(f"  {words}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def workshop() -> Iterator[Path]:
+    """A folder on a real disk: below BENCH_DIR if that is set, else where temporary files go."""
+    with tempfile.TemporaryDirectory(prefix="fruit-bench-", dir=os.environ.get("BENCH_DIR")) as name:
+        folder = Path(name)
+        if _file_system(folder) in {"tmpfs", "ramfs"}:
+            raise NotMeasurableError(f"{folder} is in memory: set BENCH_DIR to a folder on a disk")
+        yield folder
+
+
+def _file_system(folder: Path) -> str:
+    """The type of the file system that the folder is on, from the longest mount point above it."""
+    mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
+    above = [(len(point), kind) for point, kind in mounts if folder.is_relative_to(point)]
+    return max(above)[1] if above else ""
+
+
+class Fleet:
+    """A demo cluster and its maintainers, in a folder of its own."""
+
+    def __init__(self, folder: Path, *, slot_bytes: int, factory_image: Path | None) -> None:
+        folder.mkdir()
+        self.folder = folder
+        self.maintainers = Maintainers.ceremony(folder / "maintainers")
+        self.cluster = Cluster(
+            ClusterSettings(
+                directory=folder,
+                root_file=self.maintainers.root_file,
+                slot_bytes=slot_bytes,
+                factory_image=factory_image,
+                health_command=("/bin/true",),
+                sustain_s=SUSTAIN_S,
+            )
+        )
+
+    def __enter__(self) -> Fleet:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cluster.close()
+
+
+def wait_for(what: str, reached: Callable[[], bool], *, timeout_s: float, pause_s: float = 0.05) -> None:
+    """Look every `pause_s` until it is so. Raises `NotMeasurableError` when the time is over."""
+    deadline_s = time.monotonic() + timeout_s
+    while not reached():
+        if time.monotonic() > deadline_s:
+            raise NotMeasurableError(f"{what}: not within {timeout_s:g} s")
+        time.sleep(pause_s)  # pacing of a poll over other processes; there is no event to wait on
+
+
+def daemon_pid(node: NodeProcess) -> int | None:
+    """Process id of the daemon under the boot chooser; None between two of them."""
+    if node.process is None or not node.has_slots:
+        return node.process.pid if node.process else None
+    try:
+        text = Path(f"/proc/{node.process.pid}/task/{node.process.pid}/children").read_text()
+    except OSError:
+        return None
+    return int(text.split()[0]) if text.split() else None
+
+
+def memory_bytes(pid: int | None, which: str) -> int:
+    """VmRSS (now) or VmHWM (the most so far) of a process; 0 where it is gone or not a daemon yet."""
+    return 1024 * _number(pid, "status", f"{which}:")
+
+
+def cpu_s(pid: int | None) -> float:
+    """Processor time of a process since its start, its threads included."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+
+def written_bytes(node: NodeProcess) -> int:
+    """Bytes that this node has caused to be written to storage, since it was switched on.
+
+    `write_bytes` of the chooser, which has those of its ended children added by the kernel, and of the daemon that runs. What
+    was written and then cut off before it reached the medium is counted all the same.
+    """
+    chooser = node.process.pid if node.process else None
+    return _number(chooser, "io", "write_bytes:") + _number(daemon_pid(node), "io", "write_bytes:")
+
+
+def written_bytes_at_the_end(node: NodeProcess) -> int:
+    """Switch the node off in order, and give what it has written in all, its last words included."""
+    process = node.process
+    if process is None:
+        raise NotMeasurableError(f"{node.name} is off already")
+    process.terminate()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # ended, and still to be asked
+    written = _number(process.pid, "io", "write_bytes:")
+    node.stop()
+    return written
+
+
+def _number(pid: int | None, file: str, key: str) -> int:
+    try:
+        text = Path(f"/proc/{pid}/{file}").read_text()
+    except OSError:
+        return 0
+    for line in text.splitlines():
+        if line.startswith(key):
+            return int(line.split()[1])
+    return 0
+
+
+def log_times(node: NodeProcess, event: str, **fields: object) -> list[float]:
+    """Calendar time of every line of the node's log with this event and these fields, oldest first."""
+    found = []
+    for line in _log(node):
+        if line.get("event") == event and all(line.get(key) == value for key, value in fields.items()):
+            found.append(datetime.fromisoformat(line["time"]).timestamp())
+    return found
+
+
+def _log(node: NodeProcess) -> Iterator[dict[str, Any]]:
+    if not node.log.exists():
+        return
+    for line in node.log.read_text().splitlines():
+        if line.startswith("{") and line.endswith("}"):  # the chooser speaks plain text, and a line may be half written
+            yield json.loads(line)
+
+
+def runs(node: NodeProcess, release: int) -> bool:
+    """True once the node runs this release and keeps it."""
+    return any(True for line in _log(node) if line.get("event") == "committed" and line.get("release") == release)
