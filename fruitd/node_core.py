@@ -49,7 +49,12 @@ STATUS_EVERY_S = 600.0
 """How often an unchanged node says so again. Shorter: fresher `fruit nodes`, more gossip when idle (about 300 B a node,
 a time, to every node); longer: a silent node is noticed later by people (the beacon notices within minutes)."""
 STATUS_GAP_S = 2.0
-"""Least time between two status records: an update passes several states within seconds."""
+"""Least time between two status records."""
+STATUS_PASSING_S = 30.0
+"""A state that an update merely passes through is told only once it has lasted this long: every status goes to every node.
+Shorter: swarm-wide progress, at a cost that grows with the square of the swarm; longer: a slow download is not seen."""
+STANDING = frozenset({State.IDLE, State.COMMITTED, State.REFUSED, State.QUARANTINED})
+"""States that are told at once."""
 OFFER_PEERS_EVERY_S = 5.0
 """While fetching, connections that broke are dialled again this often."""
 Effects: TypeAlias = list[NodeEffect]
@@ -108,7 +113,8 @@ class NodeCore:
     def started(self, boot: BootFacts | None, now_s: float) -> Effects:
         """The host is ready; everything durable has been handed in. Called once."""
         self._started_s = now_s
-        self._status_due_s = now_s + self._rng.uniform(1.0, 3.0)
+        self._status_due_s = float("inf")
+        self._plan_status(now_s)
         effects = self.library.serve_shares()
         if self.updater is not None and boot is not None:
             self._active_slot = boot.active
@@ -247,7 +253,7 @@ class NodeCore:
                 case swarm_effects.RecordAccepted(record=record):
                     effects.append(effect)
                     if record.kind == "manifest":
-                        effects += self._offer_newest(now_s)
+                        effects += self._take_manifest(record, now_s)
                 case swarm_effects.Equivocation(records=pair):
                     effects += self._dispute(pair, now_s)
                 case swarm_effects.BlobFetched(kind=kind, blob_id=blob_id, data=data):
@@ -266,6 +272,27 @@ class NodeCore:
                     effects.append(effect)
         return effects
 
+    def _take_manifest(self, record: Record, now_s: float) -> Effects:
+        channel = record.key.decode(errors="replace")
+        if channel == self.settings.channel:
+            return self._offer_newest(now_s)
+        words = f"manifest {record.sequence} is of channel {channel}, this node follows {self.settings.channel}"
+        return [update_effects.Note("not for this node", words)]
+
+    def why_not_for_this_node(self) -> str | None:
+        """Why this node has nothing to install, though its channel has a manifest; None where it has."""
+        found = self.manifest()
+        if found is None:
+            return None
+        record, manifest = found
+        if manifest.release_for(self.settings.resource, self.settings.hardware) is not None:
+            return None
+        hardware = ", ".join(sorted(self.settings.hardware))
+        return (
+            f"manifest {record.sequence} of {manifest.channel} has no release of "
+            f"{self.settings.resource} for {hardware}"
+        )
+
     def _offer_newest(self, now_s: float) -> Effects:
         found = self.manifest()
         if found is None or self.updater is None:
@@ -277,14 +304,7 @@ class NodeCore:
         self.disputed = None
         release = manifest.release_for(self.settings.resource, self.settings.hardware)
         if release is None:
-            hardware = ", ".join(sorted(self.settings.hardware))
-            return [
-                update_effects.Note(
-                    "not for this node",
-                    f"manifest {record.sequence} of {manifest.channel} has no release of "
-                    f"{self.settings.resource} for {hardware}",
-                )
-            ]
+            return [update_effects.Note("not for this node", self.why_not_for_this_node() or "")]
         return self._update(update_events.Offered(target_of(release)), now_s)
 
     def _dispute(self, pair: tuple[Record, Record], now_s: float) -> Effects:
@@ -376,7 +396,7 @@ class NodeCore:
     ) -> Effects:
         effects = [made for effect in asked for made in self._from_updater(effect, now_s)]
         if before != (updater.journal.state, updater.journal.target):
-            self._status_due_s = min(self._status_due_s, max(now_s + 0.2, self._status_said_s + STATUS_GAP_S))
+            self._plan_status(now_s)
         due_s = updater.next_wakeup_s(now_s)
         self._update_due_s = float("inf") if due_s is None else due_s
         return effects
@@ -454,6 +474,13 @@ class NodeCore:
         return self._from_swarm(self.swarm.set_holdings(holdings, now_s), now_s)
 
     # ------------------------------------------------------------------ status
+
+    def _plan_status(self, now_s: float) -> None:
+        standing = self.updater is None or self.updater.journal.state in STANDING
+        pause_s = self._rng.uniform(0.2, STATUS_GAP_S) if standing else STATUS_PASSING_S
+        due_s = max(now_s + pause_s, self._status_said_s + STATUS_GAP_S)
+        # A state that is passed through does not put off what is due, nor does it bring forward what may be over by then.
+        self._status_due_s = due_s if standing else min(self._status_due_s, due_s)
 
     def _say_status(self, now_s: float) -> Effects:
         self._status_due_s = now_s + STATUS_EVERY_S * self._rng.uniform(0.85, 1.15)
