@@ -10,7 +10,6 @@ Every method may be called from any thread; one at a time gets in.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import math
 import os
@@ -24,6 +23,7 @@ from attrs import frozen
 
 from fruitd.errors import RefusedError, RetryError
 from fruitd.journal_codec import decode_journal, encode_journal
+from fruitd.reserve import Reserve
 from fruitd.state_schema import connect, move_aside, salvage_journal
 from fruitd.state_waiting import WaitingWrites
 from fruitd.torrent_shelf import TorrentShelf
@@ -33,9 +33,6 @@ from swarm.news.record import Record
 
 RECORDS_ROWS_MAX = 50_000
 """More than a swarm of 10,000 nodes has; the store has its own, smaller bound."""
-RESERVE_BYTES = 256 * 1024
-RESERVE_AGAIN_BYTES = 4 * RESERVE_BYTES
-"""Free space needed before the reserve is set aside again. Less: it would be taken in the middle of the same trouble."""
 
 
 @frozen
@@ -65,6 +62,7 @@ class NodeState:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = self._take_lock()
+            self._reserve = Reserve(folder)
             self._shelf = TorrentShelf(folder / "torrents")
         except OSError as error:
             raise RefusedError(f"state folder {folder} cannot be used: {error.strerror or error}") from error
@@ -73,7 +71,7 @@ class NodeState:
         except (OSError, sqlite3.Error) as error:
             os.close(self._lock)
             raise RefusedError(f"state in {folder} cannot be opened: {error}") from error
-        self._set_reserve()
+        self._reserve.held()
 
     # -- opening and closing -------------------------------------------------------------------------------------
 
@@ -114,7 +112,8 @@ class NodeState:
         try:
             return connect(path)
         except sqlite3.OperationalError as error:
-            self._failed(error)  # opening needs a little room too; the reserve is for that as well
+            self._failed(error)
+            self._reserve.give_up()  # opening needs a little room too; the reserve is for that as well
             return connect(path)
 
     def _start_anew(self, path: Path, why: str) -> tuple[sqlite3.Connection, Journal]:
@@ -160,7 +159,8 @@ class NodeState:
         """Durable at return. Raises `RetryError` if it cannot be saved; the one saved before then still holds."""
         document = encode_journal(journal)
         with self._gate:
-            for with_the_rest in (True, False, False):
+            with_the_rest = self._reserve.held()
+            for _ in range(2):
                 try:
                     with self._transaction() as db:
                         db.execute("INSERT OR REPLACE INTO journal VALUES (1, ?)", (document,))
@@ -168,6 +168,8 @@ class NodeState:
                             self._waiting.write(db)
                 except sqlite3.Error as error:
                     self._failed(error)
+                    self._make_room(error)
+                    with_the_rest = False
                     continue
                 self._journal = journal
                 self._wrote(with_the_rest)
@@ -179,43 +181,34 @@ class NodeState:
         with self._gate:
             if not self._waiting:
                 return
+            if not self._reserve.held():
+                self.trouble = (
+                    f"the disk under {self._folder} is full; only what is known of updates is still written"
+                )
+                return
             try:
                 with self._transaction() as db:
                     self._waiting.write(db)
             except sqlite3.Error as error:
-                self._failed(error, release_reserve=False)
+                self._failed(error)
             else:
-                self._wrote(True)
+                self._wrote(the_rest=True)
 
     def _wrote(self, the_rest: bool) -> None:
-        self.trouble = None
         if the_rest:
             self._waiting.clear()
-        self._set_reserve()
+        if not self._waiting:
+            self.trouble = None
 
-    def _failed(self, error: sqlite3.Error, *, release_reserve: bool = True) -> None:
+    def _failed(self, error: sqlite3.Error) -> None:
         self.trouble = f"the state in {self._folder} cannot be written: {error}"
-        if release_reserve and _is_full(error):
-            with contextlib.suppress(OSError):
-                (self._folder / "reserve").unlink()
 
-    def _set_reserve(self) -> None:
-        path = self._folder / "reserve"
-        try:
-            if path.exists() and path.stat().st_size == RESERVE_BYTES:
-                return
-            room = os.statvfs(self._folder)
-            if room.f_bavail * room.f_frsize < RESERVE_AGAIN_BYTES:
-                return
-            with path.open("wb") as file:
-                file.write(
-                    os.urandom(RESERVE_BYTES)
-                )  # a file system that compresses would keep nothing for zeros
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                self.notes.append(f"no reserve for a full disk could be set aside: {error.strerror}")
-            with contextlib.suppress(OSError):
-                path.unlink()
+    def _make_room(self, error: sqlite3.Error) -> None:
+        """Give the reserve up, so that the log can be worked into the database and emptied, and the journal fits again."""
+        if _is_full(error):
+            self._reserve.give_up()
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     # -- the journal ---------------------------------------------------------------------------------------------
 
@@ -327,7 +320,7 @@ class NodeState:
                 with self._transaction() as db:
                     db.execute(sql, row)
             except sqlite3.Error as error:
-                self._failed(error, release_reserve=False)
+                self._failed(error)
                 raise RetryError(self.trouble) from error
 
     # -- torrents ------------------------------------------------------------------------------------------------
