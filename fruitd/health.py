@@ -18,6 +18,8 @@ import trio
 OUTPUT_BYTES_MAX = 64 * 1024
 """More than that is not a reason but a log; it is read on, so that the command does not block, and thrown away."""
 WHY_CHARS_MAX = 200
+LAST_WORDS_S = 1.0
+"""After the command has ended, so long is waited for what it said, should something it left behind hold its output open."""
 OK_WHY = "healthy"
 
 
@@ -81,10 +83,17 @@ class HealthCheck:
         return await self._watch(process)
 
     async def _watch(self, process: trio.Process) -> HealthSample:
+        tail = _Tail()
         with trio.move_on_after(self._timeout_s):
             try:
-                output = await _read_tail(process)
-                return _judge(await process.wait(), last_line(output))
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(tail.read, process)
+                    status = await process.wait()
+                    _kill_group(process)
+                    with trio.move_on_after(LAST_WORDS_S):
+                        await tail.done.wait()
+                    nursery.cancel_scope.cancel()
+                return _judge(status, last_line(tail.output))
             finally:
                 with trio.CancelScope(shield=True):
                     await _end(process)
@@ -98,18 +107,29 @@ def _judge(status: int, line: str) -> HealthSample:
     return HealthSample(False, line or f"health command {how} and said nothing")
 
 
-async def _read_tail(process: trio.Process) -> bytes:
-    tail = b""
-    if process.stdout is not None:
-        async for chunk in process.stdout:
-            tail = (tail + chunk)[-OUTPUT_BYTES_MAX:]
-    return tail
+class _Tail:
+    """The last of what a command says."""
+
+    def __init__(self) -> None:
+        self.output = b""
+        self.done = trio.Event()
+
+    async def read(self, process: trio.Process) -> None:
+        if process.stdout is not None:
+            async for chunk in process.stdout:
+                self.output = (self.output + chunk)[-OUTPUT_BYTES_MAX:]
+        self.done.set()
 
 
-async def _end(process: trio.Process) -> None:
+def _kill_group(process: trio.Process) -> None:
     """Nothing the command started outlives its look."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    await process.wait()
+
+
+async def _end(process: trio.Process) -> None:
+    if process.returncode is None:
+        _kill_group(process)
+        await process.wait()
     if process.stdout is not None:
         await process.stdout.aclose()

@@ -1,0 +1,175 @@
+"""If one of these failed, a node would keep a release that is not well, roll back one that is, or hang in a trial.
+
+Real commands, as short as they can be; what waits, waits for a file that another line writes.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fruitd.health import OK_WHY, OUTPUT_BYTES_MAX, WHY_CHARS_MAX, HealthCheck, HealthSample, last_line
+
+
+def _look(
+    command: list[str], timeout_s: float = 20.0, heard_peers: Callable[[], int] | None = None
+) -> HealthSample:
+    check = HealthCheck(command, timeout_s, "b", "/dev/slot-b", heard_peers=heard_peers)
+    return trio.run(check.sample)
+
+
+def _python(program: str) -> list[str]:
+    return [sys.executable, "-S", "-c", program]
+
+
+def test_the_exit_status_decides_and_the_last_line_is_the_reason() -> None:
+    """People would see a number where the owner's command gave a reason."""
+    assert _look(_python("print('checking'); print('all is well')")) == (True, "all is well")
+    assert _look(_python("import sys; print('x'); print('no camera'); print(); sys.exit(3)")) == (
+        False,
+        "no camera",
+    )
+    assert _look(_python("import sys; sys.stderr.write('from stderr'); sys.exit(1)")) == (
+        False,
+        "from stderr",
+    )
+
+
+def test_a_command_that_says_nothing_is_spoken_for() -> None:
+    """A rollback would have no reason."""
+    assert _look(["true"]) == (True, OK_WHY)
+    assert _look(["false"]) == (False, "health command ended with status 1 and said nothing")
+    assert "signal 9" in _look(_python("import os; os.kill(os.getpid(), 9)")).why
+
+
+def test_the_command_knows_which_slot_it_judges() -> None:
+    """A check could not look at the slot that runs."""
+    program = "import os; print(os.environ['FRUIT_BOOT_SLOT'], os.environ['FRUIT_SLOT_PATH'])"
+    assert _look(_python(program)).why == "b /dev/slot-b"
+
+
+def test_no_shell_reads_the_command() -> None:
+    """A file name with a semicolon would be run."""
+    assert _look(["echo", "$HOME; false"]).why == "$HOME; false"
+
+
+def test_a_command_that_cannot_be_run_is_a_bad_sample(tmp_path: Path) -> None:
+    """A release that lacks the owner's check would be kept, or would crash the daemon."""
+    for command in ("/no/such/command", str(tmp_path)):
+        sample = _look([command])
+        assert not sample.ok
+        assert command in sample.why
+
+
+def test_no_command_means_that_a_node_that_runs_is_healthy() -> None:
+    """An owner who wants nothing else to do could not update."""
+    assert _look([]) == (True, OK_WHY)
+
+
+def test_a_command_that_hangs_is_killed_with_all_it_started(tmp_path: Path) -> None:
+    """Every look at a broken release would leave a process behind, until memory is full."""
+    pids = tmp_path / "pids"
+    program = (
+        "import os, sys, time, subprocess\n"
+        "child = subprocess.Popen([sys.executable, '-S', '-c', 'import time; time.sleep(600)'])\n"
+        f"open({str(pids)!r}, 'w').write(f'{{os.getpid()}} {{child.pid}}')\n"
+        "time.sleep(600)\n"
+    )
+    sample = _look(_python(program), timeout_s=1.0)
+    assert sample == (False, "health command did not end within 1 s")
+    _assert_dead(pids.read_text())
+
+
+def _assert_dead(pids: str) -> None:
+    """A killed process dies a moment later: give it that moment, but not its ten minutes."""
+    end_s = time.monotonic() + 20.0
+    while any(_alive(int(pid)) for pid in pids.split()):
+        assert time.monotonic() < end_s
+        os.sched_yield()
+
+
+def _alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in "ZX"
+
+
+def test_a_command_that_leaves_something_behind_is_judged_by_its_own_end(tmp_path: Path) -> None:
+    """A check that starts a helper would always time out, and every good release be rolled back."""
+    pids = tmp_path / "pids"
+    program = (
+        "import sys, subprocess\n"
+        "child = subprocess.Popen([sys.executable, '-S', '-c', 'import time; time.sleep(600)'])\n"
+        f"open({str(pids)!r}, 'w').write(str(child.pid))\n"
+        "print('well')\n"
+    )
+    assert _look(_python(program), timeout_s=60.0) == (True, "well")
+    _assert_dead(pids.read_text())
+
+
+def test_a_look_that_is_cancelled_ends_its_command(tmp_path: Path) -> None:
+    """A daemon that is told to end would leave its check running."""
+    started = tmp_path / "started"
+    program = f"import os, time; open({str(started)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(HealthCheck(_python(program), 60.0, "a", "/a").sample)
+            with trio.fail_after(20):
+                while not started.exists() or not started.read_text():
+                    await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()
+
+    _run(main)
+    _assert_dead(started.read_text())
+
+
+def _run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    trio.run(main)
+
+
+def test_a_flood_of_output_costs_no_memory_and_does_not_block() -> None:
+    """A chatty check would eat a small node's memory, or hang when its pipe is full."""
+    program = f"import sys; sys.stdout.write('x' * {20 * OUTPUT_BYTES_MAX}); print(); print('the end')"
+    assert _look(_python(program)) == (True, "the end")
+
+
+def test_a_release_that_cuts_the_node_off_is_not_kept() -> None:
+    """A release that breaks the network would be kept, and no later one could ever reach the node."""
+    assert _look(["true"], heard_peers=lambda: 2).ok
+    sample = _look(["true"], heard_peers=lambda: 0)
+    assert not sample.ok
+    assert "no peer" in sample.why
+
+
+@given(st.binary(max_size=400))
+def test_the_reason_is_one_printable_bounded_line(output: bytes) -> None:
+    """A check's output would break the table that people read."""
+    line = last_line(output)
+    assert len(line) <= WHY_CHARS_MAX
+    assert line == "" or line.isprintable()
+
+
+@pytest.mark.parametrize("output", [b"", b"\n\n", b"  \r\n"])
+def test_nothing_said_is_nothing(output: bytes) -> None:
+    """An empty line would be shown as the reason."""
+    assert last_line(output) == ""
+
+
+def test_the_daemon_keeps_its_own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check would not find its programs."""
+    monkeypatch.setenv("FRUIT_TEST_OF_HEALTH", "seen")
+    before = dict(os.environ)
+    assert _look(_python("import os; print(os.environ['FRUIT_TEST_OF_HEALTH'])")).why == "seen"
+    assert dict(os.environ) == before
