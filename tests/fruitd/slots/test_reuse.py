@@ -6,6 +6,7 @@ import errno
 import os
 import random
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from bep35.merkle import leaf_hashes
 from fruitd.errors import RetryError, SlotError
+from fruitd.slots import reuse
 from fruitd.slots.block_index import BlockIndex
 from fruitd.slots.reuse import CHUNK_BYTES, STEP_BYTES, Filled, ReusePlan, fill, fill_blocking
 from swarm.transfer.bitmap import block_count, has_block
@@ -139,6 +141,75 @@ def test_a_copy_at_another_offset_is_found(files: _Files) -> None:
     filled = _fill(slot, [active], image)
     assert filled.missing_bytes == BLOCK_BYTES
     _sound(slot, image, filled, b"")
+
+
+class TestSample:
+    """Large sources are sampled before they are looked through."""
+
+    @pytest.fixture(autouse=True)
+    def _small(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(reuse, "SAMPLED_FROM_CHUNKS", 8)
+        monkeypatch.setattr(reuse, "STRIDE_CHUNKS", 4)
+
+    @pytest.fixture
+    def read_bytes(self, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+        """How much is read from anywhere, once `_fill` runs."""
+        counted: Counter[str] = Counter()
+        read = os.preadv
+
+        def counting(descriptor: int, buffers: list[memoryview], offset: int) -> int:
+            count = read(descriptor, buffers, offset)
+            counted["all"] += count
+            return count
+
+        monkeypatch.setattr(os, "preadv", counting)
+        return counted
+
+    def test_an_unrelated_source_is_left_alone(self, files: _Files, read_bytes: Counter[str]) -> None:
+        """A node that gets its first release would look for minutes through a system that has none of it."""
+        image = _random(1, 10)
+        slot, active = files("slot", bytes(len(image))), files("active", _random(2, 20 * 64))
+        filled = _fill(slot, [active], image)
+        assert filled.reused_bytes == 0
+        assert read_bytes["all"] < len(image) + 6 * (CHUNK_BYTES + BLOCK_BYTES)
+
+    def test_a_source_with_one_piece_of_the_image_is_looked_through(self, files: _Files) -> None:
+        """What lies between the samples would be fetched although it is here."""
+        image = _random(1, 4 * 64 + 20)
+        other = _random(2, 16 * 64)
+        source = (
+            other[: 6 * CHUNK_BYTES]
+            + image[: 4 * CHUNK_BYTES]
+            + other[6 * CHUNK_BYTES :]
+            + image[-20 * BLOCK_BYTES :]
+        )
+        slot, active = files("slot", bytes(len(image))), files("active", source)
+        filled = _fill(slot, [active], image)
+        assert filled.missing_bytes == 0
+        _sound(slot, image, filled, b"")
+
+    def test_zeros_are_no_sample(self, files: _Files) -> None:
+        """A system on a large, mostly empty partition would be taken for unrelated."""
+        image = _random(1, 64)
+        source = bytes(10 * CHUNK_BYTES + STEP_BYTES) + image + bytes(5 * CHUNK_BYTES)
+        slot, active = files("slot", b"\xee" * len(image)), files("active", source)
+        assert _fill(slot, [active], image).missing_bytes == 0
+
+
+def test_holes_are_zeros(tmp_path: Path) -> None:
+    """Sparse slots and images, as on every demo and test machine, would be misread."""
+    data = _random(1, 3)
+    image = bytes(CHUNK_BYTES) + data + bytes(2 * CHUNK_BYTES) + b"end"
+    slot, active = tmp_path / "slot", tmp_path / "active"
+    for path in (slot, active):
+        path.touch()
+        os.truncate(path, len(image) + 5 * CHUNK_BYTES)
+    with active.open("r+b") as file:
+        file.seek(3 * CHUNK_BYTES - STEP_BYTES)
+        file.write(data)
+    filled = _fill(slot, [active], image)
+    assert (filled.missing_bytes, filled.written_bytes) == (len(b"end"), len(data))
+    _sound(slot, image, filled, bytes(5 * CHUNK_BYTES))
 
 
 def test_a_block_that_begins_among_zeros_is_found(files: _Files) -> None:
