@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sysconfig
-from collections.abc import Iterator
 from pathlib import Path
 
 from attrs import frozen
@@ -17,7 +16,6 @@ HEALTH_SCRIPT = "usr/lib/fruit/health"
 FILES_BYTES = 30 * 1024 * 1024
 _ROOM = 2.1
 """Image size to files: a new root file system is about half full."""
-_FACTORY_SHARE = 0.5
 _UUID = "5b1f6f2e-8a0a-4f5d-9b5e-6672756974ab"
 _GOOD = "#!/bin/sh\necho all services answer\n"
 _BAD = "#!/bin/sh\necho the web server does not answer on port 80\nexit 1\n"
@@ -44,10 +42,11 @@ def make_images(directory: Path, own: Path | None = None, *, files_bytes: int = 
     release = [directory / f"rootfs-{n}.ext4" for n in (1, 2, 3)]
     factory = directory / "rootfs-factory.ext4"
     if own is None:
-        copied = _copy_files(tree, int(files_bytes * _FACTORY_SHARE), skip=0)
+        files = _real_files(files_bytes)
+        _copy_files(files[: len(files) // 2], tree)
         _describe(tree, "factory", _GOOD)
         _make_ext4(tree, factory, files_bytes)
-        _copy_files(tree, files_bytes, skip=copied)
+        _copy_files(files[len(files) // 2 :], tree)
         _describe(tree, "release 1", _GOOD)
         _make_ext4(tree, release[0], files_bytes)
         shutil.rmtree(tree)
@@ -69,29 +68,38 @@ def read_file(image: Path, path: str) -> bytes | None:
     return found.stdout if found.stdout else None
 
 
-def _real_files() -> Iterator[Path]:
-    """Python's standard library: real files, on every machine this runs on, always in the same order."""
-    root = Path(sysconfig.get_path("stdlib"))
-    for path in sorted(root.rglob("*.py")):
-        if "site-packages" not in path.parts and "test" not in path.parts and not path.is_symlink():
-            yield path
-    yield from sorted(p for p in (root / "lib-dynload").glob("*.so"))
+def _real_files(size_bytes: int) -> list[tuple[Path, Path]]:
+    """About so many bytes of real files that are on every machine this runs on, always in the same order.
+
+    Each with its path inside the image: Python's standard library, then what is installed beside this package.
+    """
+    found: list[tuple[Path, Path]] = []
+    found_bytes = 0
+    roots = (
+        ("usr/lib/python3", sysconfig.get_path("stdlib")),
+        ("usr/lib/fruitd", sysconfig.get_path("platlib")),
+    )
+    for inside, root in ((Path(inside), Path(root)) for inside, root in roots):
+        for path in sorted(root.rglob("*")):
+            parts = path.relative_to(root).parts
+            if (
+                path.suffix not in (".py", ".so")
+                or not path.is_file()
+                or {"site-packages", "test"} & set(parts)
+            ):
+                continue
+            if found_bytes >= size_bytes:
+                return found
+            found.append((path, inside / path.relative_to(root)))
+            found_bytes += path.stat().st_size
+    return found
 
 
-def _copy_files(tree: Path, size_bytes: int, *, skip: int) -> int:
-    """Copy about `size_bytes` of real files, from the `skip`-th on; returns the index to go on from."""
-    root = Path(sysconfig.get_path("stdlib"))
-    copied_bytes, index = 0, skip
-    for index, path in enumerate(_real_files()):
-        if index < skip:
-            continue
-        if copied_bytes >= size_bytes:
-            break
-        target = tree / "usr" / "lib" / "python3" / path.relative_to(root)
+def _copy_files(files: list[tuple[Path, Path]], tree: Path) -> None:
+    for path, inside in files:
+        target = tree / inside
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
-        copied_bytes += path.stat().st_size
-    return index
 
 
 def _describe(tree: Path, name: str, health: str) -> None:
@@ -116,9 +124,7 @@ def _change(image: Path, directory: Path, name: str, health: str, *, extra_bytes
     """Change a few files inside an image, as a small update would."""
     pieces = {HEALTH_SCRIPT: health.encode(), "etc/fruit-release": f"{name}\n".encode()}
     if extra_bytes:
-        # Real bytes, not in the image yet, and hard to compress: the tail of the interpreter's library.
-        files = sorted(_real_files(), key=lambda p: p.stat().st_size)
-        pieces["usr/lib/fruit/new-tool"] = _tail_of(files, extra_bytes)
+        pieces["usr/lib/fruit/new-tool"] = _shifted_copy(extra_bytes)
     for directory_name in ("/usr", "/usr/lib", "/usr/lib/fruit", "/etc"):
         _run_debugfs(image, f"mkdir {directory_name}", write=True)
     for relative, data in pieces.items():
@@ -131,9 +137,9 @@ def _change(image: Path, directory: Path, name: str, health: str, *, extra_bytes
             raise RefusedError(f"{image.name}: no room for /{relative}; the image needs some free space")
 
 
-def _tail_of(files: list[Path], size_bytes: int) -> bytes:
-    data = b"".join(path.read_bytes() for path in files[-12:])
-    # Shifted by one byte, so that no block of it equals a block of the files it came from.
+def _shifted_copy(size_bytes: int) -> bytes:
+    """Real bytes at another alignment: no block of them equals a block of the files they came from."""
+    data = b"".join(path.read_bytes() for path, _ in _real_files(size_bytes))
     return b"\n" + data[: size_bytes - 1]
 
 
