@@ -1,7 +1,7 @@
 """What a node keeps across restarts, on its data partition and never in a slot (design D9).
 
-What `save_...` and `keep_...` were given is durable when they return. History and refusals wait for the next such write or for
-`flush`, because SD cards wear; a power cut may cost the last of them. On a full disk a reserve is given up so that the
+What `save_...` and `keep_...` were given is durable when they return. History, refusals and statuses wait for the next such write
+or for `flush`, because SD cards wear; a power cut may cost the last of them. On a full disk a reserve is given up so that the
 journal can still be saved; the rest waits, and history and refusals are dropped beyond a bound and never raise.
 
 Every method may be called from any thread; one at a time gets in.
@@ -31,6 +31,7 @@ from fruitd.updater.journal import Journal
 from swarm.errors import RefusedError as SwarmRefusedError
 from swarm.news.record import Record
 
+STATUS_KIND = "status"
 RECORDS_ROWS_MAX = 50_000
 """More than a swarm of 10,000 nodes has; the store has its own, smaller bound."""
 
@@ -221,11 +222,17 @@ class NodeState:
     def save_records(self, records: Iterable[Record]) -> None:
         """Keep verified records in place of older ones of their keys. Two of one sequence are both kept: they are proof.
 
-        Durable at return. Raises `RetryError` if they cannot be written; they are then tried again with the next write.
+        Durable at return, except statuses, which wait for the next write: they come again by themselves, and a swarm of
+        10,000 nodes says seventeen a second. Raises `RetryError` if it cannot be written; it is then tried again with the
+        next write.
         """
         with self._gate:
+            at_once = False
             for record in records:
                 self._waiting.put_record(record)
+                at_once = at_once or record.kind != STATUS_KIND
+            if not at_once and not self._waiting.crowded:
+                return
             self.flush()
             if self._waiting:
                 raise RetryError(self.trouble or "the state cannot be written")

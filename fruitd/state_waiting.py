@@ -65,6 +65,11 @@ class WaitingWrites:
     def __bool__(self) -> bool:
         return bool(self._records or self._forgotten or self._history or self._refusals)
 
+    @property
+    def crowded(self) -> bool:
+        """True if records would soon have to give way."""
+        return len(self._records) >= RECORD_KEYS_MAX // 2
+
     def clear(self) -> None:
         """Everything is on disk."""
         self._records.clear()

@@ -16,29 +16,29 @@ class TrialClock:
     def __init__(self, settings: UpdateSettings, now_s: float, elapsed_s: float = 0.0) -> None:
         self._settings = settings
         self._seen_s = now_s
+        self._sampled_s = now_s
         self._elapsed_s = elapsed_s
         self._healthy_s = 0.0
         self._good = 0
         self._bad = 0
         self.last_why = "no health sample yet"
 
-    def _gap_s(self, now_s: float) -> float:
-        gap = min(max(now_s - self._seen_s, 0.0), GAP_INTERVALS_MAX * self._settings.health_interval_s)
-        self._seen_s = now_s
-        return gap
+    def _bounded(self, gap_s: float) -> float:
+        return min(max(gap_s, 0.0), GAP_INTERVALS_MAX * self._settings.health_interval_s)
 
     def look(self, now_s: float) -> None:
-        """Time has passed without a sample."""
-        gap = self._gap_s(now_s)
-        self._elapsed_s += gap
-        if self._good:
-            self._healthy_s += gap
+        """Time has passed without a sample: it counts for the deadline, and not for health."""
+        self._elapsed_s += self._bounded(now_s - self._seen_s)
+        self._seen_s = now_s
 
     def sample(self, ok: bool, why: str, now_s: float) -> None:
-        """One health sample."""
+        """One health sample. The time between two good ones was healthy."""
         self.look(now_s)
+        gap_s = self._bounded(now_s - self._sampled_s)
+        self._sampled_s = now_s
         self.last_why = why
         if ok:
+            self._healthy_s += gap_s if self._good else 0.0
             self._good += 1
             self._bad = 0
         else:

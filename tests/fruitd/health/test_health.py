@@ -128,7 +128,7 @@ def test_a_look_that_is_cancelled_ends_its_command(tmp_path: Path) -> None:
             nursery.start_soon(HealthCheck(_python(program), 60.0, "a", "/a").sample)
             with trio.fail_after(20):
                 while not started.exists() or not started.read_text():
-                    await trio.sleep(0.01)
+                    await trio.lowlevel.checkpoint()
             nursery.cancel_scope.cancel()
 
     _run(main)

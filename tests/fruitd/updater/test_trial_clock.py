@@ -42,6 +42,17 @@ def test_bad_samples_in_a_row_end_it_with_their_reason() -> None:
     assert "no network" in str(clock.failed_why)
 
 
+def test_silence_is_not_health() -> None:
+    """A few good samples and then silence would do for a commit."""
+    clock = TrialClock(SETTINGS, 0.0)
+    for second in range(0, 50, 10):
+        clock.sample(True, "well", float(second))
+    for second in range(50, 150, 10):
+        clock.look(float(second))
+    clock.sample(True, "well", 150.0)
+    assert "healthy for 70 of 60 s" in clock.words  # 40 s between samples, and 30 s at most for the silence
+
+
 def test_the_deadline_ends_a_trial_that_never_speaks() -> None:
     """A release whose health cannot be told would stay on trial for ever."""
     clock = TrialClock(SETTINGS, 0.0)
