@@ -80,18 +80,15 @@ def _real_files(size_bytes: int) -> list[tuple[Path, Path]]:
         ("usr/lib/fruitd", sysconfig.get_path("platlib")),
     )
     for inside, root in ((Path(inside), Path(root)) for inside, root in roots):
-        for path in sorted(root.rglob("*")):
+        for path in sorted([*root.rglob("*.py"), *root.rglob("*.so")]):
             parts = path.relative_to(root).parts
-            if (
-                path.suffix not in (".py", ".so")
-                or not path.is_file()
-                or {"site-packages", "test"} & set(parts)
-            ):
+            file_bytes = path.stat().st_size
+            if {"site-packages", "test"} & set(parts) or file_bytes > size_bytes // 8:
                 continue
-            if found_bytes >= size_bytes:
+            if found_bytes + file_bytes > size_bytes:
                 return found
             found.append((path, inside / path.relative_to(root)))
-            found_bytes += path.stat().st_size
+            found_bytes += file_bytes
     return found
 
 
