@@ -105,7 +105,6 @@ class Updater(WorkHandlers, BootHandlers):
         self._unsaved_s = now_s
         self._unsaved_tries += 1
         self._resume_at_s = now_s + self._pause_s(self._unsaved_tries)
-        self._again_at_s = None
         offer = journal.pending or journal.target
         if offer not in (before.target, before.pending) and not journal.rollback:
             self._lost_offer = offer

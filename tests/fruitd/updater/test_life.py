@@ -9,6 +9,7 @@ import pytest
 from attrs import evolve
 
 from fruitd.boot_facts import BootFacts
+from fruitd.errors import BugError
 from fruitd.updater import effects as do
 from fruitd.updater import events as on
 from fruitd.updater.journal import Journal, State, Target
@@ -22,10 +23,12 @@ SICK = Behaviour(healthy=False)
 class Driver:
     """One updater, told events by hand."""
 
-    def __init__(self, journal: Journal | None = None, active: str = "a") -> None:
+    def __init__(
+        self, journal: Journal | None = None, active: str = "a", boot: BootFacts | None = None
+    ) -> None:
         self.updater = Updater(journal or Journal(), SETTINGS, random.Random(5), strict=True)
         self.now_s = 100.0
-        self.effects = self.tell(on.Started(BootFacts("1", active, active, None)))
+        self.effects = self.tell(on.Started(boot or BootFacts("1", active, active, None)))
 
     def tell(self, *events: on.Event) -> list[do.Effect]:
         """The effects of the last of these events."""
@@ -445,6 +448,60 @@ def test_where_neither_slot_may_be_kept_the_node_stays_and_says_so() -> None:
     machine.kill()
     machine.run()
     assert machine.boots == boots
+
+
+def test_a_restarted_daemon_serves_its_slot_again() -> None:
+    """After a restart of every daemon nobody would serve the release any more."""
+    machine = with_release(fresh(), R1)
+    machine.kill()
+    machine.run()
+    assert machine.seeding == (R1, "b")
+
+
+def test_nothing_is_written_while_the_boot_environment_says_to_try_that_slot() -> None:
+    """A power cut would boot a half-written slot."""
+    driver = Driver(boot=BootFacts("1", "a", "a", "b"))
+    assert do.CommitSlot("a") in driver.effects
+    driver.tell(on.Offered(R2))
+    assert driver.kinds() == [do.SaveJournal]
+    assert driver.state is State.WAITING
+    driver.tell(on.SlotCommitted("a"))
+    assert driver.kinds() == [do.SaveJournal, do.FetchTorrent]
+
+
+def test_a_commit_that_nobody_may_have_asked_for_is_a_bug() -> None:
+    """A release would be kept that had not passed its trial."""
+    journal = Driver().to(State.REBOOTING).journal
+    driver = Driver(journal, boot=BootFacts("2", "b", "a", None))
+    assert driver.state is State.TRIAL
+    with pytest.raises(BugError):
+        driver.tell(on.SlotCommitted("b"))
+    with pytest.raises(BugError):
+        driver.tell(on.SlotCommitted("a"))
+
+
+def test_a_default_that_did_not_come_up_is_not_what_a_rollback_goes_to() -> None:
+    """An operator's rollback would lead into a slot that is known to be dead."""
+    machine = with_release(with_release(fresh(), R1), R2)
+    machine.rot_default()
+    machine.run()
+    machine.feed(on.Rollback("the other way round"))
+    machine.run()
+    assert machine.runs(R1)
+    assert "was ever committed" in _of(machine, "rollback refused")[-1]
+
+
+def test_a_release_that_comes_back_is_read_back_anew() -> None:
+    """What lay in the slot for a month would be booted without another look."""
+    machine = with_release(fresh(), R1)
+    driver = Driver(machine.journal, active=machine.active)
+    driver.to(State.VERIFYING)
+    driver.tell(on.Hold("not today"), on.ReadBackPassed(R2.infohash))
+    assert driver.journal.holds_target()
+    driver.tell(on.Offered(R1))
+    assert driver.state is State.IDLE
+    driver.tell(on.Resume(), on.Offered(R2))
+    assert driver.kinds() == [do.SaveJournal, do.FetchTorrent]
 
 
 def test_what_the_node_waits_for_is_said_in_one_line() -> None:
