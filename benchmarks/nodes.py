@@ -91,7 +91,7 @@ def daemon_pid(node: NodeProcess) -> int | None:
 
 def memory_bytes(pid: int | None, which: str) -> int:
     """VmRSS (now) or VmHWM (the most so far) of a process; 0 where it is gone or not a daemon yet."""
-    return 1024 * _number(pid, "status", f"{which}:")
+    return 1024 * process_number(pid, "status", f"{which}:")
 
 
 def cpu_s(pid: int | None) -> float:
@@ -100,29 +100,8 @@ def cpu_s(pid: int | None) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
 
 
-def written_bytes(node: NodeProcess) -> int:
-    """Bytes that this node has caused to be written to storage, since it was switched on.
-
-    `write_bytes` of the chooser, which has those of its ended children added by the kernel, and of the daemon that runs. What
-    was written and then cut off before it reached the medium is counted all the same.
-    """
-    chooser = node.process.pid if node.process else None
-    return _number(chooser, "io", "write_bytes:") + _number(daemon_pid(node), "io", "write_bytes:")
-
-
-def written_bytes_at_the_end(node: NodeProcess) -> int:
-    """Switch the node off in order, and give what it has written in all, its last words included."""
-    process = node.process
-    if process is None:
-        raise NotMeasurableError(f"{node.name} is off already")
-    process.terminate()
-    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # ended, and still to be asked
-    written = _number(process.pid, "io", "write_bytes:")
-    node.stop()
-    return written
-
-
-def _number(pid: int | None, file: str, key: str) -> int:
+def process_number(pid: int | None, file: str, key: str) -> int:
+    """The number behind `key` in /proc/PID/FILE; 0 where the process is gone."""
     try:
         text = Path(f"/proc/{pid}/{file}").read_text()
     except OSError:
@@ -135,21 +114,21 @@ def _number(pid: int | None, file: str, key: str) -> int:
 
 def log_times(node: NodeProcess, event: str, **fields: object) -> list[float]:
     """Calendar time of every line of the node's log with this event and these fields, oldest first."""
-    found = []
-    for line in _log(node):
-        if line.get("event") == event and all(line.get(key) == value for key, value in fields.items()):
-            found.append(datetime.fromisoformat(line["time"]).timestamp())
-    return found
+    wanted = {"event": event, **fields}
+    lines = (line for line in _log(node) if all(line.get(key) == value for key, value in wanted.items()))
+    return [datetime.fromisoformat(line["time"]).timestamp() for line in lines]
 
 
 def _log(node: NodeProcess) -> Iterator[dict[str, Any]]:
     if not node.log.exists():
         return
     for line in node.log.read_text().splitlines():
-        if line.startswith("{") and line.endswith("}"):  # the chooser speaks plain text, and a line may be half written
+        if line.startswith("{") and line.endswith(
+            "}"
+        ):  # the chooser speaks plain text, and a line may be half written
             yield json.loads(line)
 
 
 def runs(node: NodeProcess, release: int) -> bool:
     """True once the node runs this release and keeps it."""
-    return any(True for line in _log(node) if line.get("event") == "committed" and line.get("release") == release)
+    return bool(log_times(node, "committed", release=release))
