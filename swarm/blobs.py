@@ -72,6 +72,9 @@ class _Fetch:
     checked_bytes: int = 0
     liars: set[bytes] = Factory(set)
     resting: dict[bytes, _Rest] = Factory(dict)
+    silent: dict[bytes, int] = Factory(dict)
+    """How often each peer gave no answer at all. Those who did come behind everybody else: a peer that says nothing costs
+    the whole time limit of a stream, again and again."""
     why: str = "no peer is there to ask"
 
     def drop_source(self) -> None:
@@ -168,6 +171,13 @@ class BlobFetches:
         fetch.why = f"{order.address}: {why}"
         fetch.drop_source()
 
+    def failed(self, order: Order, why: str, now_s: float) -> None:
+        """The peer gave no answer: as `refused`, and it is asked again only when nobody else is left to ask."""
+        fetch = self._current(order)
+        if fetch is not None:
+            fetch.silent[order.node_id] = fetch.silent.get(order.node_id, 0) + 1
+            self.refused(order, why, now_s)
+
     def lied(self, order: Order, why: str, now_s: float) -> None:
         """What the peer sent cannot be: it is not asked for this blob again."""
         fetch = self._current(order)
@@ -193,7 +203,7 @@ class BlobFetches:
         fetch.give_up_s = max(fetch.give_up_s, now_s + PAUSE_MIN_S)
 
     def _choose_source(self, fetch: _Fetch, now_s: float, candidates: Candidates) -> None:
-        for peer in candidates(fetch.holders_of):
+        for peer in sorted(candidates(fetch.holders_of), key=lambda p: fetch.silent.get(p.node_id, 0)):
             rest = fetch.resting.get(peer.node_id)
             if peer.node_id in fetch.liars or (rest is not None and rest.until_s > now_s):
                 continue

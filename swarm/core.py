@@ -279,7 +279,7 @@ class SwarmCore:
         if garbage:
             self._fetches.lied(purpose, why, now_s)
         else:
-            self._fetches.refused(purpose, why, now_s)
+            self._fetches.failed(purpose, why, now_s)
         return self._work_on_blobs(now_s)
 
     def _ask(self, purpose: Comparison | Order, address: Address, request: Request) -> OpenStream:
@@ -348,8 +348,9 @@ class SwarmCore:
                 if finished is not None:
                     effects.append(_ended(finished))
                 elif self._fetches.called_liar(order):
+                    name = order.blob_id.hex()[:16]
                     effects.append(
-                        Refused("blob", f"{order.kind} does not match its hash", str(order.address))
+                        Refused("blob", f"{order.kind} {name} does not match its hash", str(order.address))
                     )
             case No(why=why):
                 self._fetches.refused(order, why, now_s)

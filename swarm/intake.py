@@ -9,6 +9,7 @@ from swarm.effects import Equivocation, RecordAccepted, RecordForgotten, Refused
 from swarm.errors import RefusedError
 from swarm.news.record import Record
 from swarm.news.store import RecordStore, Standing
+from swarm.trust.trusted_set import MANIFEST_KIND
 from swarm.wire import Have, Push, fits_datagram
 
 REFUSED_REMEMBERED = 256
@@ -31,12 +32,24 @@ class Intake:
         if name in self._refused:
             return False, [Refused("record", self._refused[name], source)]
         try:
-            return self.publish(record)
+            news, effects = self.publish(record)
         except RefusedError as error:
             self._refused[name] = str(error)
             if len(self._refused) > REFUSED_REMEMBERED:
                 del self._refused[next(iter(self._refused))]
             return False, [Refused("record", str(error), source)]
+        older = self._older_manifest(record)
+        return news, [*effects, Refused("record", older, source)] if older else effects
+
+    def _older_manifest(self, record: Record) -> str | None:
+        """What to say of a manifest that has been replaced. Status records overtake each other all the time; yesterday's
+        manifest comes from a peer that is far behind, or from somebody who wants nodes to go back. The words name nothing
+        that came with the record: nobody can make many different ones."""
+        held = self._store.get(record.kind, record.key) if record.kind == MANIFEST_KIND else None
+        if held is None or held.sequence <= record.sequence:
+            return None
+        channel = record.key.decode(errors="replace")
+        return f"manifest of channel {channel} is older than manifest {held.sequence}, which this node has"
 
     def publish(self, record: Record) -> tuple[bool, list[SwarmEffect]]:
         """As `offer`, for a record from this machine: raises `RefusedError` to whoever published it."""

@@ -168,6 +168,8 @@ class SwarmShell:
                 self.traffic.stream_opened()
                 reply = await streams.ask(effect.peer, effect.request, effect.timeout_s)
         except (RefusedError, UnavailableError) as error:
+            if isinstance(error, RefusedError):
+                self.submit([Refused("stream", str(error), str(effect.peer))])
             self.submit(self._core.on_stream_failed(effect.token, str(error), self._clock()))
             return
         self.traffic.stream_bytes_sent += len(effect.request)

@@ -37,17 +37,21 @@ async def ask(peer: Address, request: bytes, timeout_s: float) -> bytes:
     """Connect, send one frame, read one frame, close.
 
     Raises:
-        RefusedError: what came back is no frame.
-        UnavailableError: nothing came back in `timeout_s`, in words.
+        RefusedError: what came back is no frame, or the peer took the connection and gave no whole frame in `timeout_s`.
+        UnavailableError: nobody is there, or no longer, in words.
     """
+    connected = False
     try:
         with trio.fail_after(timeout_s):
             stream = await trio.open_tcp_stream(peer.host, peer.port, happy_eyeballs_delay=timeout_s)
+            connected = True
             async with stream:
                 await write_frame(stream, request)
                 return await read_frame(stream)
     except trio.TooSlowError:
-        raise UnavailableError(f"no reply within {timeout_s:.0f} s") from None
+        if connected:
+            raise RefusedError(f"too slow: no whole answer within {timeout_s:.0f} s") from None
+        raise UnavailableError(f"cannot connect within {timeout_s:.0f} s") from None
     except trio.BrokenResourceError as error:
         raise UnavailableError("the connection broke") from error
     except OSError as error:

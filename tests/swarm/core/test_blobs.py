@@ -115,6 +115,28 @@ def test_silent_and_garbage_peers_cost_time_only(reply: bytes) -> None:
     assert fetch(place, asker) == FETCHED
 
 
+def test_a_silent_peer_is_asked_again_only_behind_all_others() -> None:
+    """A mute peer that says it holds the image would take its ten seconds again and again, while others have it."""
+    place, asker, others = village(3)
+    mute, holder = others[0], others[2]
+    give(place, mute)
+    place.run_until(5.0)
+    asked = 0
+
+    def reply_of(peer: Resident, real: bytes) -> bytes | None:
+        nonlocal asked
+        asked += peer is mute
+        if asked:
+            holder.blobs["torrent", BLOB_ID] = BLOB  # it has it by now, and has not said so
+        return None if peer is mute else real
+
+    place.reply_filter = reply_of
+    began_s = place.now_s
+    assert fetch(place, asker) == FETCHED
+    assert asked == SETTINGS.blob_window, "asked once, for as many ranges as at one time"
+    assert place.now_s - began_s < SETTINGS.stream_timeout_s + 3.0
+
+
 def test_a_source_that_vanishes_is_replaced() -> None:
     """The publisher's death in the middle of a fetch would end the update."""
     place, asker, others = village(2)

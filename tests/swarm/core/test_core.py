@@ -23,7 +23,7 @@ from swarm.effects import (
 from swarm.envelope import Envelope
 from swarm.errors import RefusedError
 from swarm.news.record import Record
-from swarm.wire import DATAGRAM_BYTES_MAX, Have
+from swarm.wire import DATAGRAM_BYTES_MAX, Have, Push
 from tests.swarm.core.village import FORGED, KEYRING, Resident, Village, manifest, node_id, status
 
 LAN_DELAY_S = (0.0005, 0.002)
@@ -194,6 +194,20 @@ def test_forged_old_and_repeated_news_changes_nothing() -> None:
     for resident in residents:
         assert [e.record for e in resident.said(RecordAccepted)] == [good]
         assert ("record", "signature does not verify") in {(r.what, r.why) for r in resident.said(Refused)}
+
+
+def test_an_old_manifest_is_told_of_in_words_that_its_sender_cannot_vary() -> None:
+    """An attempt to take a swarm back would go unseen, or fill every node's list of refusals."""
+    place, residents = lan(2)
+    publish(place, residents[0], manifest(50))
+    place.run_until(20.0)
+    recorder = Envelope(KEYRING, random.Random(1))
+    for sequence in range(49):
+        for news in (manifest(sequence), status(node_id(7), sequence)):
+            data = recorder.seal_datagram(Push(news))
+            place.do(residents[1], residents[1].core.on_datagram(data, Address("10.9.9.9", 1), place.now_s))
+    said = [r.why for r in residents[1].said(Refused)]
+    assert said == ["manifest of channel stable is older than manifest 50, which this node has"] * 49
 
 
 def test_equivocation_reaches_everybody_as_proof() -> None:

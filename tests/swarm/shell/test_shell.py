@@ -221,6 +221,13 @@ def test_bad_answerers_end_in_words(manner: str) -> None:
         home.shell.submit([OpenStream(7, Address("127.0.0.1", port), b"question", 0.2)])
         await until(lambda: len(failed) == 1, 2.0)
         assert failed[0] != ""
+        # A peer that is gone is no offence; one that takes the question and gives no answer is told of.
+        blamed = {"silent": "too slow: no whole answer", "garbage": "the length of a stream frame"}.get(
+            manner
+        )
+        refused = [effect.why for effect in home.said(Refused)]
+        assert len(refused) == (blamed is not None)
+        assert all(blamed is not None and why.startswith(blamed) for why in refused)
 
     run(body)
 
