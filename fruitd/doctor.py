@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from fruitd.errors import FruitError
+from fruitd.offer import nothing_for
 from fruitd.updater.journal import State, other_slot
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 STATE_FREE_BYTES_MIN = 8 * 1024 * 1024
 """A torrent file and a journal fit many times over."""
+CHANNELS_TOLD_MAX = 3
+"""Other channels named in one line for a person."""
 Finding = tuple[bool, str, str]
 
 
@@ -52,8 +55,33 @@ def _manifest(daemon: Daemon) -> Finding:
         return False, daemon.core.disputed, "ask the maintainers to publish a manifest with a higher sequence"
     manifest = daemon.core.manifest()
     if manifest is None:
-        return True, f"no manifest of channel {channel} has been heard yet", ""
-    return True, f"channel {channel} is at manifest {manifest[0].sequence}", ""
+        return True, f"no manifest of channel {channel} has been heard yet{_elsewhere(daemon)}", ""
+    record, body = manifest
+    node = daemon.config.node
+    if (
+        daemon.core.updater is not None
+        and body.release_for(node.resource, frozenset(node.compatible)) is None
+    ):
+        # Nothing is wrong where a channel serves other hardware; where it should serve this one, these words are the clue.
+        return (
+            True,
+            nothing_for(record.sequence, body, node.resource, node.compatible) + _elsewhere(daemon),
+            "",
+        )
+    return True, f"channel {channel} is at manifest {record.sequence}{_elsewhere(daemon)}", ""
+
+
+def _elsewhere(daemon: Daemon) -> str:
+    """Manifests of channels that this node passes on and does not follow, a few of them."""
+    channel = daemon.config.node.channel
+    others = [
+        entry for entry in daemon.core.store.entries("manifest") if entry.records[0].key != channel.encode()
+    ]
+    return "".join(
+        f"; manifest {entry.sequence} is of channel {entry.records[0].key.decode(errors='replace')}, "
+        f"this node follows {channel}"
+        for entry in others[:CHANNELS_TOLD_MAX]
+    )
 
 
 def _update(daemon: Daemon) -> Finding:

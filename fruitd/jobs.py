@@ -90,8 +90,10 @@ class Jobs:
                 self._end_fetch(infohash)
                 self.seeding.pop(infohash, None)
                 daemon.submit(daemon.journaled.step_failed(infohash, why, now_s))
-            case PieceRejected(piece=piece, source=source):
-                daemon.refuse("piece", f"piece {piece} does not match its hash", source)
+            case PieceRejected(source=source):
+                # Not which piece: all of them are one line with a count, not thousands that push out everything else.
+                why = f"a piece of image {infohash[:16]} does not match its signed hash"
+                daemon.refuse("piece", why, source)
 
     # ------------------------------------------------------------------ what people see
 

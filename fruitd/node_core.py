@@ -27,7 +27,7 @@ from fruitd.node_effects import (
     StartFetch,
     StopJob,
 )
-from fruitd.offer import release_of, target_of
+from fruitd.offer import nothing_for, release_of, target_of
 from fruitd.own_status import node_status
 from fruitd.updater import effects as update_effects
 from fruitd.updater import events as update_events
@@ -276,22 +276,10 @@ class NodeCore:
         channel = record.key.decode(errors="replace")
         if channel == self.settings.channel:
             return self._offer_newest(now_s)
-        words = f"manifest {record.sequence} is of channel {channel}, this node follows {self.settings.channel}"
-        return [update_effects.Note("not for this node", words)]
-
-    def why_not_for_this_node(self) -> str | None:
-        """Why this node has nothing to install, though its channel has a manifest; None where it has."""
-        found = self.manifest()
-        if found is None:
-            return None
-        record, manifest = found
-        if manifest.release_for(self.settings.resource, self.settings.hardware) is not None:
-            return None
-        hardware = ", ".join(sorted(self.settings.hardware))
-        return (
-            f"manifest {record.sequence} of {manifest.channel} has no release of "
-            f"{self.settings.resource} for {hardware}"
+        words = (
+            f"manifest {record.sequence} is of channel {channel}, this node follows {self.settings.channel}"
         )
+        return [update_effects.Note("not for this node", words)] if self.updater is not None else []
 
     def _offer_newest(self, now_s: float) -> Effects:
         found = self.manifest()
@@ -304,7 +292,8 @@ class NodeCore:
         self.disputed = None
         release = manifest.release_for(self.settings.resource, self.settings.hardware)
         if release is None:
-            return [update_effects.Note("not for this node", self.why_not_for_this_node() or "")]
+            words = nothing_for(record.sequence, manifest, self.settings.resource, self.settings.hardware)
+            return [update_effects.Note("not for this node", words)]
         return self._update(update_events.Offered(target_of(release)), now_s)
 
     def _dispute(self, pair: tuple[Record, Record], now_s: float) -> Effects:

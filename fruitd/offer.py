@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from fruitd.updater.journal import Target
-from swarm.trust.manifest import Release
+from swarm.trust.manifest import Manifest, Release
 
 
 def target_of(release: Release) -> Target:
@@ -34,3 +36,9 @@ def release_of(target: Target) -> Release:
         torrent_bytes=target.torrent_bytes,
         signer=bytes.fromhex(target.signer),
     )
+
+
+def nothing_for(sequence: int, manifest: Manifest, resource: str, hardware: Iterable[str]) -> str:
+    """What to tell people of a manifest that has no release for a node."""
+    words = ", ".join(sorted(hardware))
+    return f"manifest {sequence} of {manifest.channel} has no release of {resource} for {words}"

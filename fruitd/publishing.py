@@ -20,18 +20,26 @@ if TYPE_CHECKING:
 
 
 async def take_release(daemon: Daemon, manifest: bytes, torrent: bytes, image: str) -> dict[str, Any]:
-    """Verify, keep, seed and spread; what was published. Raises `fruitd.errors.RefusedError`, with nothing changed."""
+    """Verify, keep, seed and spread; what was published. Raises `fruitd.errors.RefusedError`, with nothing changed.
+
+    A refusal is counted too, so that it can be seen on the node by others than whoever asked.
+    """
     try:
-        record = Record.decode(manifest)
-        release = daemon.core.published_release(record, torrent)
-        metainfo = parse(torrent)
-        leaves = await trio.to_thread.run_sync(_leaves_of, Path(image), metainfo.length_bytes)
-        if root_of(leaves) != metainfo.pieces_root:
-            raise RefusedError(f"{image} is not the image this torrent was made from: its hash tree differs")
-        daemon.core.library.leaves.put(metainfo.pieces_root, leaves, daemon.time.now_s())
-        daemon.publish(record, torrent, image)
-    except SwarmRefusedError as error:
+        return await _take(daemon, manifest, torrent, image)
+    except (SwarmRefusedError, RefusedError) as error:
+        daemon.refuse("publish", str(error), "API")
         raise RefusedError(str(error)) from error
+
+
+async def _take(daemon: Daemon, manifest: bytes, torrent: bytes, image: str) -> dict[str, Any]:
+    record = Record.decode(manifest)
+    release = daemon.core.published_release(record, torrent)
+    metainfo = parse(torrent)
+    leaves = await trio.to_thread.run_sync(_leaves_of, Path(image), metainfo.length_bytes)
+    if root_of(leaves) != metainfo.pieces_root:
+        raise RefusedError(f"{image} is not the image this torrent was made from: its hash tree differs")
+    daemon.core.library.leaves.put(metainfo.pieces_root, leaves, daemon.time.now_s())
+    daemon.publish(record, torrent, image)
     return {
         "release": release.release,
         "version": release.version,
@@ -46,7 +54,8 @@ def _leaves_of(path: Path, length_bytes: int) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise RefusedError(f"{path} cannot be read by the daemon: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
+    try:
+        # Looked at before Python's file object sees it: that one has errors of its own for directories.
         mode = os.fstat(descriptor).st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
             raise RefusedError(f"{path} is neither a file nor a block device")
@@ -54,4 +63,9 @@ def _leaves_of(path: Path, length_bytes: int) -> bytes:
         if size_bytes < length_bytes:
             raise RefusedError(f"{path} has {size_bytes} bytes, the release's image has {length_bytes}")
         os.lseek(descriptor, 0, os.SEEK_SET)
-        return leaf_hashes_of(file, length_bytes)
+        with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as file:
+            return leaf_hashes_of(file, length_bytes)
+    except OSError as error:
+        raise RefusedError(f"{path} cannot be read by the daemon: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
