@@ -44,8 +44,10 @@ async def _fetch(transfer: LibtorrentTransfer, task: dict[str, Any]) -> dict[str
     described = metainfo.parse(torrent)
     leaves, slot = Path(task["leaves"]).read_bytes(), Path(task["slot"])
     times = [time.monotonic()]
+    cpu = [time.process_time()]
     filled = await reuse.fill(slot, [Path(s) for s in task["sources"]], leaves, described.length_bytes)
     times.append(time.monotonic())
+    cpu.append(time.process_time())
     transfer.fetch(ImageJob(torrent, described.infohash, str(slot), described.length_bytes), filled.present)
     peer = TransferPeer(b"p" * 20, Address("127.0.0.1", task["peer_port"]), same_site=True)
     transfer.offer_peers(described.infohash, [peer])
@@ -55,14 +57,17 @@ async def _fetch(transfer: LibtorrentTransfer, task: dict[str, Any]) -> dict[str
         events = transfer.events()
     assert events == [ImageFetched(described.infohash)], events
     times.append(time.monotonic())
+    cpu.append(time.process_time())
     bad = await read_back.check(slot, leaves, described.length_bytes)
     assert not bad, f"{len(bad)} bad blocks"
     times.append(time.monotonic())
+    cpu.append(time.process_time())
     progress = transfer.progress(described.infohash)
     assert progress is not None
     return {
         "took_s": times[-1] - times[0],
         "steps_s": [round(later - earlier, 3) for earlier, later in pairwise(times)],
+        "cpu_s": [round(later - earlier, 3) for earlier, later in pairwise(cpu)],
         "received_bytes": progress.received_bytes,
         "filled_bytes": filled.written_bytes,
     }

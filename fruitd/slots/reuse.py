@@ -32,10 +32,10 @@ CHUNK_BYTES = 1024 * 1024
 SAMPLED_FROM_CHUNKS = 64
 """Sources from this size on are sampled first. Smaller ones take less than half a second."""
 STRIDE_CHUNKS = 16
-"""One chunk in so many is the sample: of a GiB, 64 chunks that are not mostly zeros. If no window in them is a block of the image, the
-source is taken for unrelated: another system, noise. A source that has 5 % of the image in scattered files passes for
-unrelated in 4 of 100 cases, and then 5 % more is fetched; 16 MiB in one place are always noticed. Smaller: surer, and longer
-(a sixteenth of the scan) on nodes that have nothing to reuse; larger: the other way round."""
+"""One chunk in so many is the sample: of a GiB, 64 chunks that are not mostly zeros. If no window in them is a block of
+the image, the source is taken for unrelated: another system, noise. A source that has 5 % of the image in scattered files
+passes for unrelated in 4 of 100 cases, and then 5 % more is fetched; 17 MiB in one place are always noticed. Smaller:
+surer, and longer on nodes that have nothing to reuse; larger: the other way round."""
 OVERLAP_BYTES = BLOCK_BYTES - STEP_BYTES
 """Windows that begin in the last so many bytes of a chunk reach into the next: each chunk is read with so much more."""
 _ZEROS = bytes(CHUNK_BYTES + OVERLAP_BYTES)
@@ -298,7 +298,10 @@ class _Source:
         self._taken: set[int] = set()
 
     def take(self, chunk: int) -> bool:
-        """Look at the windows that begin in this chunk, once. False where it told little: mostly zeros, unreadable, seen before."""
+        """Look at the windows that begin in this chunk, once.
+
+        False where that told little: mostly zeros, unreadable, seen before.
+        """
         if chunk in self._taken or not self._plan.missing:
             return False
         self._taken.add(chunk)

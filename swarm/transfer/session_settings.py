@@ -29,7 +29,8 @@ class TransferSettings:
     port: int = field(validator=and_(ge(0), le(65535)))
     """TCP; 0 lets the system choose."""
     connections_max: int = field(default=20, validator=and_(ge(2), le(1000)))
-    """More serves more neighbours at once but costs about 0.4 MiB each while busy; fewer makes a site's tree deeper."""
+    """More serves more neighbours at once; fewer makes a site's tree deeper. Resident memory, measured: 1 MiB for each peer
+    fetched from (19 seeds), 0.3 MiB for each peer served (20 leechers)."""
     upload_bytes_per_s: int = field(default=0, validator=ge(0))
     """Over all peers, LAN included; 0 is no limit."""
     download_bytes_per_s: int = field(default=0, validator=ge(0))
