@@ -21,6 +21,7 @@ from fruitd.node_core import NodeCore, NodeSettings
 from fruitd.state import NodeState
 from fruitd.steady_time import SteadyTime
 from fruitd.swarm_keys import read_swarm_keys
+from fruitd.updater.journal import Journal
 from fruitd.updater.machine import Updater
 from fruitd.updater.settings import UpdateSettings
 from swarm.admission import Admission
@@ -89,6 +90,7 @@ def _core(
 ) -> NodeCore:
     store = _store(state, trusted)
     shares = [Share(share.infohash, share.path) for share in state.shares() if Path(share.path).is_file()]
+    state.prune_torrents(_torrents_needed(state.journal()))
     library = Library(state.torrents(), shares)
     me = Me(identity.node_id, config.node.name, config.node.site, sockets.port, transfer_port)
     rng = random.SystemRandom()
@@ -113,6 +115,13 @@ def _core(
         library=library,
         rng=rng,
     )
+
+
+def _torrents_needed(journal: Journal) -> set[str]:
+    """SHA-256 of the torrents that the slots, the work under way and the next offer are about."""
+    targets = [content.target for content in journal.slots.values() if content is not None]
+    targets += [target for target in (journal.target, journal.pending) if target is not None]
+    return {target.torrent_sha256 for target in targets}
 
 
 def _store(state: NodeState, trusted: TrustedSet) -> RecordStore:

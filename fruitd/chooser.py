@@ -28,6 +28,7 @@ from fruitd.boot.file_backend import (
     EXIT_RESTART,
     ID_VARIABLE,
     SLOT_VARIABLE,
+    create_environment,
     read_environment,
     write_environment,
 )
@@ -103,6 +104,10 @@ class Chooser:
 
     def run(self) -> int:
         """Boot until told to end; the exit status for the caller."""
+        if not self._env.exists() and bootable(self._slots["a"]):
+            with contextlib.suppress(FruitError):  # said when it is read
+                create_environment(self._env, "a")
+                _say(f"boot environment {self._env} made: slot a is the default")
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGCHLD):
             signal.signal(number, lambda *_: None)
         signal.set_wakeup_fd(self._signals_in)

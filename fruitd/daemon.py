@@ -16,7 +16,7 @@ from fruitd.api.server import serve_api
 from fruitd.assembly import Assembly
 from fruitd.boot.file_backend import EXIT_RESTART
 from fruitd.errors import FruitError, RetryError
-from fruitd.health import HealthCheck
+from fruitd.health import HealthCheck, counts
 from fruitd.jobs import Jobs
 from fruitd.journaled_core import JournaledCore
 from fruitd.last_update import LastUpdate
@@ -247,9 +247,7 @@ class Daemon:
         with scope:
             while True:
                 sample = await check.sample()
-                # A release that breaks the network must not be kept, and a broken uplink must not roll a good one back: without
-                # peers a good sample is held back, so that only the trial's deadline decides.
-                if not sample.ok or not heard_before or self.core.swarm.peers():
+                if counts(sample, heard_before=heard_before, peers=len(self.core.swarm.peers())):
                     await self.tell_updater(update_events.Health(sample.ok, sample.why))
                 await trio.sleep(health.interval_s)
 

@@ -10,7 +10,7 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import trio
@@ -30,6 +30,15 @@ class HealthSample(NamedTuple):
     why: str
 
 
+def counts(sample: HealthSample, *, heard_before: bool, peers: int) -> bool:
+    """Whether a trial should hear of this sample.
+
+    A release that breaks the network must not be kept, and a broken uplink must not roll a good one back: while a node that had
+    peers before the update hears none, its good samples are held back, so that only the trial's deadline decides.
+    """
+    return not sample.ok or not heard_before or peers > 0
+
+
 def last_line(output: bytes) -> str:
     """The last line with anything in it, printable, at most `WHY_CHARS_MAX` characters; "" if there is none."""
     lines = [line.strip() for line in output.decode("utf-8", "replace").splitlines()]
@@ -45,8 +54,6 @@ class HealthCheck:
         timeout_s: longest time it may take; it is killed then, with all it started.
         slot: the slot that runs, "a" or "b".
         slot_path: where that slot is.
-        heard_peers: how many peers are heard now. Given only if some were heard before the update: a release that cuts a node
-            off from its swarm is then not kept. Leave it out for a node that may rightly be alone.
     """
 
     def __init__(
@@ -55,18 +62,13 @@ class HealthCheck:
         timeout_s: float,
         slot: str,
         slot_path: str,
-        *,
-        heard_peers: Callable[[], int] | None = None,
     ) -> None:
         self._command = list(command)
         self._timeout_s = timeout_s
         self._environment = os.environ | {"FRUIT_BOOT_SLOT": slot, "FRUIT_SLOT_PATH": slot_path}
-        self._heard_peers = heard_peers
 
     async def sample(self) -> HealthSample:
         """Look once. Bounded in time; a command that cannot be run is a bad sample, not an error."""
-        if self._heard_peers is not None and not self._heard_peers():
-            return HealthSample(False, "no peer is heard, though there were some before the update")
         if not self._command:
             return HealthSample(True, OK_WHY)
         try:

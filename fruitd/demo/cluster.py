@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -18,7 +19,6 @@ from typing import Any
 import httpx
 from attrs import define, field, frozen
 
-from fruitd.boot.file_backend import create_environment
 from fruitd.errors import RefusedError, RetryError
 
 HARDWARE = "demo-board"
@@ -101,6 +101,14 @@ class NodeProcess:
 
     def kill(self) -> None:
         """Pull the plug: everything of this node is gone at once, nothing is flushed by it."""
+        if self.process is None:
+            return
+        # The chooser stands still first, so that it cannot start another daemon between the look and the kill.
+        os.kill(self.process.pid, signal.SIGSTOP)
+        for child in _children(self.process.pid):
+            for kill in (os.killpg, os.kill):  # a session of its own, or about to become one
+                with contextlib.suppress(ProcessLookupError):
+                    kill(child, signal.SIGKILL)
         self._signal_group(signal.SIGKILL)
 
     def kill_daemon(self) -> None:
@@ -108,7 +116,8 @@ class NodeProcess:
         if self.process is None:
             return
         for child in _children(self.process.pid) if self.has_slots else [self.process.pid]:
-            os.kill(child, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
 
     def stop(self) -> None:
         """Switch the node off in order."""
@@ -193,7 +202,6 @@ class Cluster:
         for slot in ("a", "b"):
             with open(node.slot(slot), "wb") as file:
                 file.truncate(self.settings.slot_bytes)
-        create_environment(node.directory / "boot.env", "a")
         if self.settings.factory_image is not None:
             with open(self.settings.factory_image, "rb") as image, open(node.slot("a"), "r+b") as file:
                 shutil.copyfileobj(image, file, 1024 * 1024)

@@ -17,13 +17,19 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fruitd.health import OK_WHY, OUTPUT_BYTES_MAX, WHY_CHARS_MAX, HealthCheck, HealthSample, last_line
+from fruitd.health import (
+    OK_WHY,
+    OUTPUT_BYTES_MAX,
+    WHY_CHARS_MAX,
+    HealthCheck,
+    HealthSample,
+    counts,
+    last_line,
+)
 
 
-def _look(
-    command: list[str], timeout_s: float = 20.0, heard_peers: Callable[[], int] | None = None
-) -> HealthSample:
-    check = HealthCheck(command, timeout_s, "b", "/dev/slot-b", heard_peers=heard_peers)
+def _look(command: list[str], timeout_s: float = 20.0) -> HealthSample:
+    check = HealthCheck(command, timeout_s, "b", "/dev/slot-b")
     return trio.run(check.sample)
 
 
@@ -147,10 +153,16 @@ def test_a_flood_of_output_costs_no_memory_and_does_not_block() -> None:
 
 def test_a_release_that_cuts_the_node_off_is_not_kept() -> None:
     """A release that breaks the network would be kept, and no later one could ever reach the node."""
-    assert _look(["true"], heard_peers=lambda: 2).ok
-    sample = _look(["true"], heard_peers=lambda: 0)
-    assert not sample.ok
-    assert "no peer" in sample.why
+    good = HealthSample(True, OK_WHY)
+    assert not counts(good, heard_before=True, peers=0)
+    assert counts(good, heard_before=True, peers=1)
+
+
+def test_a_broken_uplink_does_not_roll_a_good_release_back() -> None:
+    """Every node of a site would give a good release up because a router was off for a minute."""
+    good, bad = HealthSample(True, OK_WHY), HealthSample(False, "no")
+    assert counts(bad, heard_before=True, peers=0), "what is wrong with the node itself always counts"
+    assert counts(good, heard_before=False, peers=0), "a node that is rightly alone can still update"
 
 
 @given(st.binary(max_size=400))
