@@ -48,9 +48,12 @@ def says(node: NodeProcess, words: str, timeout_s: float = SAID_S) -> None:
     def doctor_says() -> bool:
         return any(words in line for line in doctor_of(node))
 
+    def log_says() -> bool:
+        told = (f"{line.get('what', line['event'])}: {line.get('why', '')}" for line in log_of(node))
+        return any(words in line for line in told)
+
     until(doctor_says, lambda: f"doctor of {node.name} says {words!r}, but {doctor_of(node)}", timeout_s)
-    told = [f"{line.get('what', line['event'])}: {line.get('why', '')}" for line in log_of(node)]
-    assert any(words in line for line in told), f"log of {node.name} lacks {words!r}: {told}"
+    until(log_says, lambda: f"log of {node.name} says {words!r}, but {log_of(node)}", timeout_s)
 
 
 def update_of(node: NodeProcess) -> dict[str, Any]:
