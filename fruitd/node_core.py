@@ -325,8 +325,10 @@ class NodeCore:
         except RefusedError as error:
             refused: Effects = [swarm_effects.Refused("torrent", str(error), "peers")]
             return refused + self._update(update_events.TorrentRefused(target.infohash, str(error)), now_s)
-        self.library.shelve(raw)
-        effects: Effects = [KeepTorrent(target.torrent_sha256, raw)]
+        effects: Effects = []
+        if self.library.torrent_with(target.infohash, target.torrent_sha256) is None:
+            self.library.shelve(raw)
+            effects.append(KeepTorrent(target.torrent_sha256, raw))
         effects += self._tell_holdings(now_s)
         return effects + self._update(update_events.TorrentReady(target.infohash), now_s)
 
