@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 
 from benchmarks import by_hand
 from benchmarks.images import (
@@ -21,11 +21,10 @@ from benchmarks.images import (
     write_random_image,
 )
 from benchmarks.nodes import (
+    Diary,
     Fleet,
     daemon_pid,
-    log_times,
     memory_bytes,
-    runs,
     say,
     wait_for,
     workshop,
@@ -80,8 +79,9 @@ def install_1gib() -> Iterator[Row]:
     yield _memory_row("install_1gib_memory", installs)
 
 
-def memory_while_fetching(size_bytes: int = QUICK_BYTES) -> Iterator[Row]:
-    """The quick look at memory: an image small enough for CI, named as such."""
+def memory_64mib() -> Iterator[Row]:
+    """The quick look at memory: an image small enough for CI."""
+    size_bytes = QUICK_BYTES
     with workshop() as folder:
         image, factory = folder / "rootfs-1.img", folder / "factory.img"
         write_random_image(image, size_bytes, random.Random(1))
@@ -90,7 +90,7 @@ def memory_while_fetching(size_bytes: int = QUICK_BYTES) -> Iterator[Row]:
             folder / "fleet", slot_bytes=size_bytes + SLOT_SPARE_BYTES, factory_image=factory
         ) as fleet:
             installs = [_install(fleet, _publisher(fleet, image), "node-0", factory)]
-    yield _memory_row(f"install_{size_bytes // MIB}mib_memory", installs)
+    yield _memory_row("install_64mib_memory", installs)
 
 
 def _memory_row(name: str, installs: Iterable[_Install]) -> Row:
@@ -115,8 +115,9 @@ def _install(fleet: Fleet, publisher: NodeProcess, name: str, factory: Path) -> 
     os.sync()
     node.start()
     try:
-        most = _watch_memory(node)
-        began_s, *steps_s = [log_times(node, what)[0] for what in ("manifest accepted", *_STEPS)]
+        diary = Diary(node)
+        most = _watch_memory(node, diary)
+        began_s, *steps_s = [diary.times(what)[0] for what in ("manifest accepted", *_STEPS)]
         steps = ", ".join(
             f"{what} at {at_s - began_s:.2f}" for what, at_s in zip(_STEPS, steps_s, strict=True)
         )
@@ -131,14 +132,14 @@ _STEPS = ("reused", "verified", "restarting the node")
 """What the log says on the way; the restart is asked for when the slot is armed."""
 
 
-def _watch_memory(node: NodeProcess) -> int:
+def _watch_memory(node: NodeProcess, diary: Diary) -> int:
     """Most resident memory of the daemon, until it restarts the node for the first time."""
     most = 0
 
     def restarting() -> bool:
         nonlocal most
         most = max(most, memory_bytes(daemon_pid(node), "VmHWM"))
-        return bool(log_times(node, "restarting the node"))
+        return bool(diary.times("restarting the node"))
 
     wait_for("the slot is armed", restarting, timeout_s=PATIENCE_S, pause_s=_LOOK_S)
     return most
@@ -168,6 +169,12 @@ class _Received:
     @property
     def total(self) -> int:
         return self.before + self.last
+
+
+def second_release_64mib() -> Iterator[Row]:
+    """The quick look at a small change."""
+    for row in second_release(QUICK_BYTES):
+        yield evolve(row, name=f"{row.name}_64mib")
 
 
 def second_release(size_bytes: int = RELEASE_BYTES) -> Iterator[Row]:
@@ -218,14 +225,14 @@ def second_release(size_bytes: int = RELEASE_BYTES) -> Iterator[Row]:
 
 def _update(fleet: Fleet, publisher: NodeProcess, node: NodeProcess, release: int, image: Path) -> int:
     """Publish and wait until the node keeps it; bytes it received in all."""
-    control = _Received(node)
+    control, diary = _Received(node), Diary(node)
     control.look()
     before = control.total
     publish(publisher, fleet.maintainers.release(image, release, fleet.folder / f"release-{release}"))
 
     def kept() -> bool:
         control.look()
-        return runs(node, release)
+        return diary.kept(release)
 
     wait_for(f"release {release} is kept", kept, timeout_s=PATIENCE_S, pause_s=_LOOK_S)
     status = control.look()
