@@ -28,19 +28,30 @@ POLL_S = 0.2
 _API_TIMEOUT_S = 10.0
 
 
+PORTS = range(20_000, 32_000)
+"""Below what Linux gives to outgoing connections (32768 up): a running node cannot take the port of one that is off."""
+_given: set[int] = set()
+
+
 def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago, for UDP and TCP alike."""
-    held, ports = [], []
-    for _ in range(count):
-        tcp, udp = socket.socket(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        tcp.bind(("127.0.0.1", 0))
-        port = tcp.getsockname()[1]
-        udp.bind(("127.0.0.1", port))
-        held += [tcp, udp]
-        ports.append(port)
-    for sock in held:
-        sock.close()
+    """Ports that are free, for UDP and TCP alike, and that this process has not given out before."""
+    ports: list[int] = []
+    while len(ports) < count:
+        port = secrets.choice(PORTS)
+        if port not in _given and _is_free(port):
+            _given.add(port)
+            ports.append(port)
     return ports
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        try:
+            tcp.bind(("127.0.0.1", port))
+            udp.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 @frozen
