@@ -47,7 +47,10 @@ def metered(node: NodeProcess) -> Iterator[Meter]:
         yield _Handed()
         return
     with _own_device(node.directory) as device:
-        yield _Device(Path(f"/sys/block/{device.name}/stat"))
+        try:
+            yield _Device(Path(f"/sys/block/{device.name}/stat"))
+        finally:
+            node.kill()  # whatever happened: its folder is about to go
 
 
 class _Device:
