@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
 
 from attrs import asdict, frozen
-
-Measurement = Callable[[], "Iterable[Row]"]
-"""Measures and returns its rows. Raises `NotMeasurableError` where this machine lacks something for it."""
 
 
 class NotMeasurableError(Exception):
