@@ -461,7 +461,9 @@ class NodeCore:
         return [OfferPeers(target.infohash, peers), *seek] if peers else seek
 
     def _tell_holdings(self, now_s: float) -> Effects:
-        holdings = self.library.holdings(self._target())
+        # A node that has given a release up, or has not begun, is no place to come to for it.
+        idle = self.updater is None or self.updater.journal.state in {*STANDING, State.ROLLED_BACK}
+        holdings = self.library.holdings(None if idle else self._target())
         return self._from_swarm(self.swarm.set_holdings(holdings, now_s), now_s)
 
     # ------------------------------------------------------------------ status

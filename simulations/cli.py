@@ -104,7 +104,7 @@ def _chosen(
     name: str | None, nodes: int | None, sites: int | None, loss: float | None, duration: float | None
 ) -> Scenario:
     """The scenario that the options describe; raises `UsageError`."""
-    scenario = Scenario()
+    scenario = BUILT_IN["one release"]
     if name is not None:
         scenario = BUILT_IN[name] if name in BUILT_IN else load_scenario(Path(name))
     try:

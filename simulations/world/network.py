@@ -126,7 +126,7 @@ class Network:
         site = len(self._members)
         self._members.append([])
         self._translated.append(translated)
-        self._router_hosts.append(f"198.19.{site // 250}.{site % 250 + 1}")
+        self._router_hosts.append(f"64.{site // 256}.{site % 256}.1")
         self.uplink_bytes.append(0)
         return site
 
@@ -137,11 +137,7 @@ class Network:
             host = f"192.168.{place // 250}.{place % 250 + 2}"
             self._private[site, host] = node
         else:
-            host = (
-                f"198.18.{site}.{place + 1}"
-                if place < 250 and site < 250
-                else f"100.{64 + site % 64}.{place // 250}.{place % 250 + 1}"
-            )
+            host = f"{11 + site // 256}.{site % 256}.{place // 250}.{place % 250 + 1}"
             self._public[host] = node
         address = Address(host, port)
         self._ports[node] = _Port(node, site, address, station, ())

@@ -195,7 +195,10 @@ def _random_cut(rng: random.Random) -> CutPlan:
 BUILT_IN: dict[str, Scenario] = {
     s.name: s
     for s in (
-        Scenario("calm", nodes=200, sites=10, translated_sites=0, image_blocks=256, faults_s=120.0, quick=False),
+        Scenario("one release", faults_s=3600.0, quick=False),
+        Scenario(
+            "calm", nodes=200, sites=10, translated_sites=0, image_blocks=256, run_bytes=1 << 20, faults_s=3600.0, quick=False,
+        ),
         Scenario("lossy", nodes=60, sites=6, translated_sites=3, loss=0.2, duplicate=0.05, reorder=0.1, wan_delay_s_max=0.3),
         Scenario(
             "storm", nodes=30, sites=5, translated_sites=3, loss=0.05, kills=20, power_cuts=20, faults_s=400.0,

@@ -84,6 +84,30 @@ class Verdicts:
             raise RefusedError(why)
 
 
+OPENED_MAX = 4096
+"""Datagrams on their way at one moment; a multicast reaches its last listener within milliseconds."""
+
+
+@frozen
+class SharedKeyring(Keyring):
+    """The swarm's keyring, with one memory for all nodes of a world of what was opened lately.
+
+    A multicast is the same bytes for every node of a site, and opening them is a function of the bytes.
+    """
+
+    _opened: dict[tuple[bytes, bytes], bytes] = field(init=False, factory=dict, repr=False, eq=False)
+
+    def open(self, sealed: bytes, context: bytes) -> bytes:
+        """As `Keyring.open`."""
+        opened = self._opened.get((sealed, context))
+        if opened is None:
+            opened = super().open(sealed, context)
+            if len(self._opened) >= OPENED_MAX:
+                self._opened.clear()
+            self._opened[sealed, context] = opened
+        return opened
+
+
 @define
 class Surroundings:
     """Everything a host needs of its world."""
@@ -110,7 +134,7 @@ class Surroundings:
 
     @keyring.default
     def _new_keyring(self) -> Keyring:
-        return Keyring((self.dice.bytes_for("swarm key"),))
+        return SharedKeyring((self.dice.bytes_for("swarm key"),))
 
     @trusted.default
     def _new_trusted(self) -> TrustedSet:
