@@ -140,17 +140,13 @@ class Membership:
             self._introductions.answered(question.address)
         proven = question is not None and question.address.host == source.host
         heard = self.table.hear(hello, source, now_s, multicast=multicast, proven=proven)
-        sends = []
-        if hello.ping:
-            sends.append(self._send(source, pong=hello.ping))
-        elif heard is Heard.NEW and multicast and self._welcomes():
-            sends.append(self.ping(source, hello.me.node_id, now_s))
-        if heard is Heard.DOUBTED:
-            sends.append(self.ping(Address(source.host, hello.me.control_port), b"", now_s))
+        sends = self._answers(hello, heard, source, now_s, multicast=multicast)
         peer = self.table.get(hello.me.node_id)
         if heard in (Heard.DOUBTED, Heard.FULL) or peer is None:
             return Greeting(tuple(sends))
-        differs = self._note_digest(peer, now_s, asked=question is not None, answers=bool(hello.ping))
+        differs = self._note_digest(
+            peer, now_s, asked=question is not None, answers=bool(hello.ping) and not multicast
+        )
         changed = heard in (Heard.NEW, Heard.CHANGED)
         return Greeting(tuple(sends), changed, peer if differs else None)
 
@@ -192,6 +188,22 @@ class Membership:
 
     # ------------------------------------------------------------------ inside
 
+    def _answers(
+        self, hello: Hello, heard: Heard, source: Address, now_s: float, *, multicast: bool
+    ) -> list[SendDatagram]:
+        """Whoever asks us alone is answered; of a site that hears a newcomer, or a question, a few answer."""
+        sends = []
+        if not multicast and hello.ping:
+            sends.append(self._send(source, pong=hello.ping))
+        elif multicast and (heard is Heard.NEW or hello.ping) and self._welcomes():
+            if heard is Heard.NEW:
+                sends.append(self.ping(source, hello.me.node_id, now_s))
+            else:
+                sends.append(self._send(source, pong=hello.ping))
+        if heard is Heard.DOUBTED:
+            sends.append(self.ping(Address(source.host, hello.me.control_port), b"", now_s))
+        return sends
+
     def _note_digest(self, peer: Peer, now_s: float, *, asked: bool, answers: bool) -> bool:
         """True if stores should be compared now; a difference seen in passing is looked into later."""
         if peer.digest == self._digest():
@@ -226,7 +238,9 @@ class Membership:
     def _send_beacon(self, now_s: float) -> list[SendDatagram]:
         neighbours = self.neighbours(now_s)
         self._beacon.sent(now_s, len(neighbours))
-        sends = [self._send(None)]
+        # Neighbours that remember this node from before its restart see no newcomer, and may not beacon for half a minute.
+        who_is_there = b"" if len(self.table) else self._rng.randbytes(ECHO_BYTES)
+        sends = [self._send(None, ping=who_is_there)]
         near = {peer.info.node_id for peer in neighbours}
         silent = [
             peer

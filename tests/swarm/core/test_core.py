@@ -108,6 +108,18 @@ def test_a_newcomer_hears_old_news_at_once() -> None:
     assert all(peer.same_site for peer in late.core.peers())
 
 
+@pytest.mark.parametrize("count", [2, 40])
+def test_a_node_that_was_restarted_knows_others_at_once(count: int) -> None:
+    """A daemon that was killed would wait half a minute for somebody's next beacon; on trial it would seem cut off."""
+    place, residents = lan(count)
+    place.run_until(200.0)
+    residents[0].alive = False
+    again = place.add(0, lan="l")
+    place.run_until(201.0)
+    assert 1 <= len(again.core.peers()) <= 20, "nobody answers, or the whole site does"
+    assert all(peer.same_site for peer in again.core.peers())
+
+
 def test_idle_lan_is_near_silent() -> None:
     """Twenty idle nodes would wear the Wi-Fi, the batteries, and the owner's patience."""
     place, residents = lan(20)
