@@ -71,7 +71,6 @@ class Daemon:
         self.boot_facts = assembly.boot.facts() if assembly.boot is not None else None
         self.began_s = self.time.now_s()
         self.changes = Changes()
-        self.last_note = ""
         self.view = View(self)
         self.jobs = Jobs(self)
         self.last_update = LastUpdate(self)
@@ -117,10 +116,12 @@ class Daemon:
         self.shell.submit(effects)
         self.changes.bump()
 
-    async def tell_updater(self, event: update_events.Event) -> None:
-        """An operator's wish, or the answer to an effect."""
-        self.submit(self._journaled.update_event(event, self.time.now_s()))
+    async def tell_updater(self, event: update_events.Event) -> Sequence[NodeEffect]:
+        """An operator's wish, or the answer to an effect; what it led to, which is queued and not yet carried out."""
+        effects = self._journaled.update_event(event, self.time.now_s())
+        self.submit(effects)
         await trio.lowlevel.checkpoint()
+        return effects
 
     def publish(self, manifest: Record, torrent: bytes, image: str | None) -> None:
         """Take a verified release from a maintainer; raises swarm's RefusedError."""
@@ -188,7 +189,6 @@ class Daemon:
             log.warning("refused", what=what, why=why, source=source)
 
     def _note(self, note: Note) -> None:
-        self.last_note = note.why
         log.info(note.what, why=note.why, release=note.release, version=note.version)
         self.state.add_history(self.time.wall_s(), note.what, note.why, note.release, note.version)
         self._notifier.status(f"{note.what}: {note.why}")

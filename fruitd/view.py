@@ -8,6 +8,7 @@ from fruitd.doctor import examine
 from fruitd.errors import RefusedError, UsageError
 from fruitd.publishing import take_release
 from fruitd.updater import events as update_events
+from fruitd.updater.effects import Note
 from fruitd.updater.journal import SLOTS, Journal, SlotContent, State
 from swarm.status import NodeStatus
 from swarm.transfer.port import Source
@@ -141,10 +142,11 @@ class View:
         """See `NodeView.rollback`."""
         journal = self._require_slots()
         before = journal.state
-        await self._daemon.tell_updater(update_events.Rollback(why))
+        effects = await self._daemon.tell_updater(update_events.Rollback(why))
         after = self._require_slots()
         if before not in (State.TRIAL,) and not after.rollback:
-            raise RefusedError(f"no rollback: {self._daemon.last_note or after.why}")
+            notes = [effect.why for effect in effects if isinstance(effect, Note)]
+            raise RefusedError(f"no rollback: {notes[-1] if notes else after.why}")
 
     async def publish(self, manifest: bytes, torrent: bytes, image: str) -> Json:
         """See `NodeView.publish`."""
