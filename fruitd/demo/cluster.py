@@ -175,7 +175,7 @@ class NodeProcess:
         return found
 
     def _client(self) -> httpx.Client:
-        transport = httpx.HTTPTransport(uds=str(self.socket))
+        transport = httpx.HTTPTransport(uds=str(self.socket), verify=False, trust_env=False)
         return httpx.Client(transport=transport, base_url="http://node", timeout=_API_TIMEOUT_S)
 
 
