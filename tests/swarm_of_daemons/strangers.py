@@ -29,6 +29,7 @@ from swarm.wire import Push
 
 HOST = "127.0.0.1"
 SOCKET_PATIENCE_S = 15.0
+INTRODUCED_POLL_S = 0.02
 DATAGRAM_CONTEXT, REQUEST_CONTEXT = b"fruit-datagram-1", b"fruit-request-1"
 PUSH, EXCHANGE = 2, 18
 """Message types of docs/protocol.md."""
@@ -160,7 +161,7 @@ class Liar:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        assert self._ready.wait(SOCKET_PATIENCE_S), "the liar could not start"
+        assert self._ready.wait(SOCKET_PATIENCE_S), "the liar was not taken for a peer"
         return self
 
     def __exit__(
@@ -188,6 +189,9 @@ class Liar:
                     nursery.start_soon(self._answer, asked, self._tongue, nursery)
                 await nursery.start(SwarmShell(core, _ignore, sockets).run)
                 self._token = trio.lowlevel.current_trio_token()
+                # Whoever has answered has heard what it says that it holds.
+                while not set(self._contacts) <= {peer.address for peer in core.peers()}:
+                    await trio.sleep(INTRODUCED_POLL_S)
                 self._ready.set()
 
     def _blob(self, kind: str, blob_id: bytes) -> bytes | None:

@@ -401,13 +401,11 @@ def test_old_repeated_and_contradicting_manifests(siege: Siege) -> None:
     assert f"is already at manifest {current.plan.sequence}" in answer
     says(siege.publisher, answer)
 
-    accepted = sum(line["event"] == "manifest accepted" for line in log_of(node))
     for _ in range(20):
         siege.insider.push(node, current.manifest)
     siege.insider.hand_over(node, [current.manifest.encode()] * 20)
     again = publish_bytes(siege.publisher, current.manifest.encode(), current.torrent, current.plan.image)
     assert again["sequence"] == current.plan.sequence
-    assert sum(line["event"] == "manifest accepted" for line in log_of(node)) == accepted, "a repeat was news"
 
     # A newer manifest that names an older release, signed by enough: release keys that were stolen, or a mistake.
     downgrade = evolve(Draft.of(old), sequence=forge.next_bundle(image).plan.sequence)
@@ -422,6 +420,8 @@ def test_old_repeated_and_contradicting_manifests(siege: Siege) -> None:
         siege.insider.push(each, other.record(forge.quorum))
     for each in siege.nodes:
         says(each, disputed)
+        accepted = [line.get("sequence") for line in log_of(each) if line["event"] == "manifest accepted"]
+        assert accepted.count(current.plan.sequence) == 1, "a repeat was news"
     for running in before:
         running.check()
 

@@ -70,7 +70,7 @@ def test_hold_resume_and_rollback(
     cluster.wait("it stays there", [node], runs(1), timeout_s=UPDATE_S)
 
 
-KILLS = 8
+KILLS = 6
 SEED = 9
 FETCH_BYTES, UPLOAD_BYTES_PER_S = 4 * MIB, 2 * MIB
 """A fetch of some seconds, so that several kills fall into it."""
