@@ -21,6 +21,8 @@ BLOB_BYTES_MAX = 32 * 1024 * 1024
 """Held in memory while it comes: the block index of a 16 GiB image. A torrent file++ is at most 8 MiB."""
 BLOBS_MAX = 8
 """Blobs fetched at one time; a node works on one update and needs two."""
+SILENT_MAX = 64
+"""Peers remembered for having said nothing; beyond it the one that was silent longest ago is forgotten."""
 PAUSE_MIN_S = 1.0
 PAUSE_MAX_S = 20.0
 """Before a peer that could not give the blob is asked for it again. A block index takes a Pi several seconds
@@ -72,9 +74,6 @@ class _Fetch:
     checked_bytes: int = 0
     liars: set[bytes] = Factory(set)
     resting: dict[bytes, _Rest] = Factory(dict)
-    silent: dict[bytes, int] = Factory(dict)
-    """How often each peer gave no answer at all. Those who did come behind everybody else: a peer that says nothing costs
-    the whole time limit of a stream, again and again."""
     why: str = "no peer is there to ask"
 
     def drop_source(self) -> None:
@@ -98,6 +97,9 @@ class BlobFetches:
         self._window = window
         self._give_up_s = give_up_s
         self._fetches: dict[tuple[str, bytes], _Fetch] = {}
+        self._silent: dict[bytes, int] = {}
+        """How often each peer gave no answer at all, since it last gave one, for whatever blob. Those who did come behind
+        everybody else: a peer that says nothing costs the whole time limit of a stream, again and again."""
         self.next_s = float("inf")
 
     def start(
@@ -142,6 +144,7 @@ class BlobFetches:
 
     def arrived(self, order: Order, size_bytes: int, data: bytes, now_s: float) -> Finished | None:
         """A range came. Returns the blob when it is whole and matches its id."""
+        self._silent.pop(order.node_id, None)
         fetch = self._current(order)
         if fetch is None:
             return None
@@ -162,6 +165,7 @@ class BlobFetches:
 
     def refused(self, order: Order, why: str, now_s: float) -> None:
         """The peer could not or would not give the range: another is asked, this one again later."""
+        self._silent.pop(order.node_id, None)
         fetch = self._current(order)
         if fetch is None:
             return
@@ -175,8 +179,11 @@ class BlobFetches:
         """The peer gave no answer: as `refused`, and it is asked again only when nobody else is left to ask."""
         fetch = self._current(order)
         if fetch is not None:
-            fetch.silent[order.node_id] = fetch.silent.get(order.node_id, 0) + 1
+            times = self._silent.pop(order.node_id, 0) + 1
             self.refused(order, why, now_s)
+            self._silent[order.node_id] = times
+            if len(self._silent) > SILENT_MAX:
+                del self._silent[next(iter(self._silent))]
 
     def lied(self, order: Order, why: str, now_s: float) -> None:
         """What the peer sent cannot be: it is not asked for this blob again."""
@@ -203,7 +210,7 @@ class BlobFetches:
         fetch.give_up_s = max(fetch.give_up_s, now_s + PAUSE_MIN_S)
 
     def _choose_source(self, fetch: _Fetch, now_s: float, candidates: Candidates) -> None:
-        for peer in sorted(candidates(fetch.holders_of), key=lambda p: fetch.silent.get(p.node_id, 0)):
+        for peer in sorted(candidates(fetch.holders_of), key=lambda p: self._silent.get(p.node_id, 0)):
             rest = fetch.resting.get(peer.node_id)
             if peer.node_id in fetch.liars or (rest is not None and rest.until_s > now_s):
                 continue

@@ -135,6 +135,10 @@ def test_a_silent_peer_is_asked_again_only_behind_all_others() -> None:
     assert fetch(place, asker) == FETCHED
     assert asked == SETTINGS.blob_window, "asked once, for as many ranges as at one time"
     assert place.now_s - began_s < SETTINGS.stream_timeout_s + 3.0
+    asker.effects.clear()
+    began_s = place.now_s
+    assert fetch(place, asker) == FETCHED
+    assert place.now_s - began_s < 3.0, "what it cost is forgotten with the next blob"
 
 
 def test_a_source_that_vanishes_is_replaced() -> None:
