@@ -9,6 +9,7 @@ import pytest
 NO_SKIP = "FRUIT_NO_ROOT_SKIP"
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Loop devices, mounts and namespaces need root; a CI that lost it must not pass for having tested them."""
     if item.get_closest_marker("root") is None or os.geteuid() == 0:
