@@ -39,17 +39,7 @@ from swarm.news.store import RecordStore
 from swarm.seal import Keyring
 from swarm.server import BlobSource, Server
 from swarm.settings import SwarmSettings
-from swarm.wire import (
-    Chunk,
-    Exchange,
-    Have,
-    No,
-    Push,
-    Records,
-    Reply,
-    Request,
-    SyncReply,
-)
+from swarm.wire import Chunk, Exchange, Have, No, Push, Records, Reply, Request, SyncReply
 
 __all__ = ["Me", "PeerInfo", "SwarmCore", "SwarmSettings"]
 
@@ -58,6 +48,8 @@ Effects: TypeAlias = list[SwarmEffect]
 SEARCH_PEERS = 4
 SEARCH_GAP_S = 2.0
 """While a blob has no source, this many far peers are asked every so often what they hold."""
+WHO_ELSE_GAP_S = 10.0
+"""And one is asked who else is there. Sooner costs more (about 1 KiB each time), later keeps a node without its image longer."""
 
 
 class SwarmCore:
@@ -94,6 +86,7 @@ class SwarmCore:
         self._fanouts = Fanouts(settings.fanout, settings.status_fanout, settings.neighbour_fanout)
         self._fetches = BlobFetches(rng, window=settings.blob_window, give_up_s=settings.blob_give_up_s)
         self._search_due_s = float("-inf")
+        self._who_else_due_s = float("-inf")
         self._pace = ComparisonPace()
         self._streams: dict[int, tuple[bytes, Comparison | Order]] = {}
         self._last_token = 0
@@ -330,7 +323,17 @@ class SwarmCore:
             self._search_due_s = now_s + SEARCH_GAP_S
             chosen = sample(self._members.far(now_s), SEARCH_PEERS, self._rng)
             effects += self._members.ask(chosen, now_s)
+            effects += self._ask_who_else(now_s)
         return effects
+
+    def _ask_who_else(self, now_s: float) -> Effects:
+        """Whoever has what is looked for may be nobody we have met: a comparison of stores tells of other peers too."""
+        peers = sample(self._members.table.all(), 1, self._rng)
+        if not peers or now_s < self._who_else_due_s or self._pace.busy_with(peers[0].info.address):
+            return []
+        self._who_else_due_s = now_s + WHO_ELSE_GAP_S
+        talk = Comparison(peers[0].info.node_id, peers[0].info.address, peers[0].digest or b"")
+        return [self._ask(talk, talk.address, talk.begin(self._store))]
 
     def _blob_candidates(self, infohash: bytes) -> list[PeerInfo]:
         """Holders first, at random within each distance so that no holder gets everybody; then anyone."""
@@ -378,7 +381,8 @@ class SwarmCore:
 
     def seek_holders(self, infohash: bytes, now_s: float) -> Effects:
         """Ask some peers that are not known to serve this image what they hold: somebody wants it now."""
-        return [*self._members.seek(infohash[:HOLDING_BYTES], now_s)]
+        effects: Effects = [*self._members.seek(infohash[:HOLDING_BYTES], now_s)]
+        return effects if self.holders(infohash) else effects + self._ask_who_else(now_s)
 
     def holders(self, infohash: bytes) -> list[PeerInfo]:
         """Peers that say they serve this image, best first: same site before others."""

@@ -3,6 +3,7 @@ say."""
 
 from __future__ import annotations
 
+import hashlib
 import random
 
 import pytest
@@ -11,6 +12,7 @@ from attrs import evolve
 from swarm.address import Address
 from swarm.core import SwarmSettings
 from swarm.effects import (
+    BlobFetched,
     Equivocation,
     OpenStream,
     PeersChanged,
@@ -340,6 +342,23 @@ def test_a_fetching_node_finds_holders_it_was_not_told_of() -> None:
         place.do(nodes[0], nodes[0].core.seek_holders(image, place.now_s))
         place.run_until(place.now_s + 1.0)
     assert len(nodes[0].core.holders(image)) == len(nodes[0].core.peers()) - 1
+
+
+def test_a_blob_is_found_with_a_peer_nobody_mentioned() -> None:
+    """The last holder of a release would be of no use to a node that has never met it."""
+    blob = b"torrent"
+    name = hashlib.sha256(blob).digest()
+    place = Village(5)
+    hub = place.add(0)
+    settings = SwarmSettings(beacon=False, contacts=(hub.address,))
+    seeker = place.add(1, settings)
+    place.run_until(100.0)
+    holder = place.add(2, settings)
+    holder.blobs["torrent", name] = blob
+    place.run_until(200.0)
+    assert [peer.name for peer in seeker.core.peers()] == ["n0"]  # all stores are equal: nothing was compared
+    place.do(seeker, seeker.core.fetch_blob("torrent", name, len(blob), b"i" * 32, place.now_s))
+    assert place.run_until(place.now_s + 60.0, lambda: bool(seeker.said(BlobFetched)))
 
 
 def test_stores_that_cannot_agree_are_left_alone() -> None:
