@@ -11,12 +11,12 @@ from pathlib import Path
 
 import trio
 
-from fruitd.assembly import assemble
-from fruitd.config import Config, load_config
-from fruitd.daemon import Daemon
+from fruitd.config.tables import Config, load_config
+from fruitd.daemon.assembly import assemble
+from fruitd.daemon.daemon import Daemon
+from fruitd.daemon.sd_notify import Notifier, take_notifier
 from fruitd.errors import FruitError, UsageError
 from fruitd.logs import get_logger, setup_logging
-from fruitd.sd_notify import Notifier, take_notifier
 from swarm.errors import SwarmError
 
 EXIT_REFUSED = 1

@@ -105,7 +105,7 @@ class FileBackend:
         if self._active not in SLOTS or not 1 <= len(self._boot_id) <= 64:
             raise SlotError(
                 f"{SLOT_VARIABLE} and {ID_VARIABLE} are not set as a boot chooser sets them; "
-                "start fruitd through `python -m fruitd.chooser`, or choose another boot backend"
+                "start fruitd through `python -m fruitd.boot.chooser`, or choose another boot backend"
             )
 
     def facts(self) -> BootFacts:

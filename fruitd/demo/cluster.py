@@ -101,7 +101,7 @@ class NodeProcess:
         daemon = [sys.executable, "-m", "fruitd", "--config", str(self.directory / "fruitd.toml")]
         if self.has_slots:
             chooser = [
-                sys.executable, "-m", "fruitd.chooser", "--env", str(self.directory / "boot.env"),
+                sys.executable, "-m", "fruitd.boot.chooser", "--env", str(self.directory / "boot.env"),
                 "--slot-a", str(self.slot("a")), "--slot-b", str(self.slot("b")), "--",
             ]  # fmt: skip
             daemon = chooser + daemon

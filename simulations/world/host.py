@@ -10,10 +10,10 @@ from collections.abc import Iterable
 
 from attrs import frozen
 
+from fruitd.daemon.journaled_core import JournaledCore
 from fruitd.errors import RetryError
-from fruitd.journaled_core import JournaledCore
-from fruitd.node_core import NodeCore
-from fruitd.node_effects import KeepShare, KeepTorrent, NodeEffect
+from fruitd.node.core import NodeCore
+from fruitd.node.effects import KeepShare, KeepTorrent, NodeEffect
 from fruitd.updater import effects as ask
 from fruitd.updater import events as tell
 from fruitd.updater.journal import Journal

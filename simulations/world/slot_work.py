@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fruitd.node_effects import (
+from fruitd.node.effects import (
     CheckSlot,
     FillSlot,
     MakeLeaves,

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from attrs import define, field, frozen
 
-from fruitd.library import Library, Share
-from fruitd.node_core import NodeCore, NodeSettings
+from fruitd.node.core import NodeCore, NodeSettings
+from fruitd.node.library import Library, Share
 from fruitd.updater.journal import Journal
 from fruitd.updater.machine import Updater
 from fruitd.updater.settings import UpdateSettings

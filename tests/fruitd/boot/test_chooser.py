@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from fruitd.boot.chooser import bootable, choose
 from fruitd.boot.environment import BootEnvironment
 from fruitd.boot.file_backend import EXIT_RESTART, create_environment, read_environment, write_environment
-from fruitd.chooser import bootable, choose
 
 DAEMON = """
 import os, sys, time, pathlib
@@ -50,7 +50,8 @@ class Bench:
 
     def start(self, *orders: str, crashes_max: int = 10) -> None:
         (self.folder / "orders").write_text(" ".join(orders))
-        program = f"import sys, fruitd.chooser as c; c.PAUSE_MIN_S, c.QUICK_CRASHES_MAX = 0.01, {crashes_max}; sys.exit(c.main())"
+        program = "import sys, fruitd.boot.chooser as c\n"
+        program += f"c.PAUSE_MIN_S, c.QUICK_CRASHES_MAX = 0.01, {crashes_max}\nsys.exit(c.main())"
         command = [sys.executable, "-c", program, "--env", str(self.env)]
         command += ["--slot-a", str(self.folder / "a"), "--slot-b", str(self.folder / "b"), "--"]
         command += [sys.executable, str(self.folder / "daemon.py"), str(self.folder)]

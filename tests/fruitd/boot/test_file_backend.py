@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fruitd.boot.chooser import choose
 from fruitd.boot.environment import COPY_BYTES, encode_copy
 from fruitd.boot.file_backend import (
     ID_VARIABLE,
@@ -17,7 +18,6 @@ from fruitd.boot.file_backend import (
     write_environment,
 )
 from fruitd.boot.port import BootBackend
-from fruitd.chooser import choose
 from fruitd.errors import RetryError, SlotError
 from tests.fruitd.boot.contract import BootContract
 

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
+from fruitd.config.swarm_keys import read_swarm_keys
 from fruitd.errors import UsageError
 from fruitd.maintainer import found_swarm
-from fruitd.swarm_keys import read_swarm_keys
 from swarm.root_file import load_root
 from swarm.trust.keys import SecretKey
 from swarm.trust.root import Role

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fruitd.config import CONFIG_BYTES_MAX, Config, load_config, parse_config
+from fruitd.config.tables import CONFIG_BYTES_MAX, Config, load_config, parse_config
 from fruitd.errors import UsageError
 
 ROOT = Path(__file__).parents[3]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from fruitd.config.swarm_keys import read_swarm_keys
 from fruitd.errors import UsageError
-from fruitd.swarm_keys import read_swarm_keys
 
 OLD, NEW = "11" * 32, "aB" * 32
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 
 from fruitd.errors import RefusedError
-from fruitd.journal_codec import DOCUMENT_BYTES_MAX, decode_journal, encode_journal
+from fruitd.state.journal_codec import DOCUMENT_BYTES_MAX, decode_journal, encode_journal
 from fruitd.updater.journal import SLOTS, Journal, Quarantine
 from tests.fruitd.state.journals import JOURNALS
 

@@ -16,10 +16,10 @@ import pytest
 from attrs import evolve
 
 from fruitd.errors import RefusedError, RetryError
-from fruitd.journal_codec import encode_journal
-from fruitd.reserve import RESERVE_BYTES
-from fruitd.state import NodeState
-from fruitd.state_waiting import HISTORY_ROWS_MAX, REFUSALS_ROWS_MAX, TEXT_CHARS_MAX
+from fruitd.state.journal_codec import encode_journal
+from fruitd.state.node_state import NodeState
+from fruitd.state.reserve import RESERVE_BYTES
+from fruitd.state.waiting import HISTORY_ROWS_MAX, REFUSALS_ROWS_MAX, TEXT_CHARS_MAX
 from fruitd.updater.journal import Journal
 from swarm.news.record import Record
 
@@ -64,7 +64,7 @@ def test_what_was_saved_survives_a_kill(tmp_path: Path) -> None:
     """`kill -9` right after a save would lose it."""
     program = (
         "import os, sys, pathlib\n"
-        "from fruitd.state import NodeState\n"
+        "from fruitd.state.node_state import NodeState\n"
         "from fruitd.updater.journal import Journal\n"
         "from swarm.news.record import Record\n"
         "state = NodeState(pathlib.Path(sys.argv[1]))\n"

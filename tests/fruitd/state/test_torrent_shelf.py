@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from fruitd.errors import RetryError
-from fruitd.state import NodeState
-from fruitd.torrent_shelf import TORRENT_BYTES_MAX, TorrentShelf
+from fruitd.state.node_state import NodeState
+from fruitd.state.torrent_shelf import TORRENT_BYTES_MAX, TorrentShelf
 
 
 def _sha256(raw: bytes) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from attrs import evolve
 
 from bep35.metainfo import build, parse
-from fruitd.library import SHARES_MAX, Library
-from fruitd.node_effects import KeepShare, StartSeed, StopSeed
+from fruitd.node.effects import KeepShare, StartSeed, StopSeed
+from fruitd.node.library import SHARES_MAX, Library
 from fruitd.updater.journal import Target
 
 LENGTH = 3 * 16384

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 
 from fruitd.boot_facts import BootFacts
 from fruitd.errors import RetryError
-from fruitd.node_core import NodeCore
-from fruitd.node_effects import KeepShare, KeepTorrent, MakeLeaves, NodeEffect, StartSeed, StopSeed
+from fruitd.node.core import NodeCore
+from fruitd.node.effects import KeepShare, KeepTorrent, MakeLeaves, NodeEffect, StartSeed, StopSeed
 from fruitd.updater import events as update_events
 from fruitd.updater.effects import SaveJournal
 from fruitd.updater.journal import Journal

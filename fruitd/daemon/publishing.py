@@ -16,7 +16,7 @@ from swarm.errors import RefusedError as SwarmRefusedError
 from swarm.news.record import Record
 
 if TYPE_CHECKING:
-    from fruitd.daemon import Daemon
+    from fruitd.daemon.daemon import Daemon
 
 
 async def take_release(daemon: Daemon, manifest: bytes, torrent: bytes, image: str) -> dict[str, Any]:

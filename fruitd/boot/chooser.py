@@ -1,6 +1,6 @@
 """The boot chooser: stands in for firmware and init where the `file` boot backend is used (demos, tests, containers).
 
-    python -m fruitd.chooser --env FILE --slot-a PATH --slot-b PATH -- fruitd --config FILE
+    python -m fruitd.boot.chooser --env FILE --slot-a PATH --slot-b PATH -- fruitd --config FILE
 
 It picks a slot as firmware does: an armed slot once, with the try used up on disk *before* anything is started; otherwise the
 default. A slot that holds nothing bootable falls back, as firmware does after a panic. Each boot has a new boot id. Within a
@@ -203,9 +203,9 @@ class Chooser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m fruitd.chooser",
+        prog="python -m fruitd.boot.chooser",
         description="Boots one of two slots and runs a daemon in place of the system in it.",
-        epilog="example: python -m fruitd.chooser --env boot.env --slot-a a.img --slot-b b.img -- fruitd --config node.toml",
+        epilog="example: python -m fruitd.boot.chooser --env boot.env --slot-a a.img --slot-b b.img -- fruitd --config node.toml",
     )
     parser.add_argument("--env", type=Path, required=True, help="boot environment file")
     parser.add_argument("--slot-a", type=Path, required=True, help="file or block device of slot a")

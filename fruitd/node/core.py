@@ -17,8 +17,7 @@ from attrs import frozen
 
 from bep35.merkle import root_of
 from fruitd.boot_facts import BootFacts
-from fruitd.library import Library
-from fruitd.node_effects import (
+from fruitd.node.effects import (
     CheckSlot,
     FillSlot,
     KeepTorrent,
@@ -27,8 +26,9 @@ from fruitd.node_effects import (
     StartFetch,
     StopJob,
 )
-from fruitd.offer import nothing_for, release_of, target_of
-from fruitd.own_status import node_status
+from fruitd.node.library import Library
+from fruitd.node.offer import nothing_for, release_of, target_of
+from fruitd.node.own_status import node_status
 from fruitd.updater import effects as update_effects
 from fruitd.updater import events as update_events
 from fruitd.updater.journal import Journal, State, Target
@@ -45,7 +45,7 @@ from swarm.trust.keys import SecretKey
 from swarm.trust.manifest import Manifest, Release
 from swarm.trust.trusted_set import TrustedSet
 
-STATUS_EVERY_S = 600.0
+STATUS_EVERY_S = 1800.0
 """How often an unchanged node says so again. Shorter: fresher `fruit nodes`, more gossip when idle (about 300 B a node,
 a time, to every node); longer: a silent node is noticed later by people (the beacon notices within minutes)."""
 STATUS_GAP_S = 2.0

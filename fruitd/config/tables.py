@@ -18,7 +18,7 @@ import cattrs
 from attrs import field, frozen
 from cattrs.gen import make_dict_structure_fn, override
 
-from fruitd import config_checks as checks
+from fruitd.config import checks
 from fruitd.errors import UsageError
 from swarm.news.record import KEY_BYTES_MAX
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from fruitd.errors import FruitError
-from fruitd.offer import nothing_for
+from fruitd.node.offer import nothing_for
 from fruitd.updater.journal import State, other_slot
 
 if TYPE_CHECKING:
-    from fruitd.daemon import Daemon
+    from fruitd.daemon.daemon import Daemon
 
 STATE_FREE_BYTES_MIN = 8 * 1024 * 1024
 """A torrent file and a journal fit many times over."""

@@ -9,8 +9,8 @@ from attrs import frozen
 
 from bep35.errors import Bep35Error
 from bep35.metainfo import Metainfo, parse
-from fruitd.leaf_shelf import LeafShelf
-from fruitd.node_effects import KeepShare, MakeLeaves, NodeEffect, StartSeed, StopSeed
+from fruitd.node.effects import KeepShare, MakeLeaves, NodeEffect, StartSeed, StopSeed
+from fruitd.node.leaf_shelf import LeafShelf
 from fruitd.updater.journal import SLOTS, Target
 
 SHARES_MAX = 4

@@ -11,7 +11,7 @@ import pytest
 import trio
 import trio.testing
 
-from fruitd.sd_notify import Notifier, take_notifier
+from fruitd.daemon.sd_notify import Notifier, take_notifier
 
 
 @pytest.fixture(params=["path", "abstract"])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from fruitd.errors import FruitError, SlotError
-from fruitd.node_effects import (
+from fruitd.node.effects import (
     CheckSlot,
     FillSlot,
     MakeLeaves,
@@ -38,7 +38,7 @@ from swarm.transfer.port import (
 )
 
 if TYPE_CHECKING:
-    from fruitd.daemon import Daemon
+    from fruitd.daemon.daemon import Daemon
 
 
 class Jobs:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fruitd.doctor import examine
+from fruitd.daemon.doctor import examine
+from fruitd.daemon.publishing import take_release
 from fruitd.errors import RefusedError, UsageError
-from fruitd.publishing import take_release
 from fruitd.updater import events as update_events
 from fruitd.updater.effects import Note
 from fruitd.updater.journal import SLOTS, Journal, SlotContent, State
@@ -14,7 +14,7 @@ from swarm.status import NodeStatus
 from swarm.transfer.port import Source
 
 if TYPE_CHECKING:
-    from fruitd.daemon import Daemon
+    from fruitd.daemon.daemon import Daemon
 
 Json = dict[str, Any]
 SCHEMA = 1

@@ -13,15 +13,17 @@ import trio
 
 from fruitd.api.changes import Changes
 from fruitd.api.server import serve_api
-from fruitd.assembly import Assembly
 from fruitd.boot.file_backend import EXIT_RESTART
+from fruitd.daemon.assembly import Assembly
+from fruitd.daemon.health import HealthCheck, counts
+from fruitd.daemon.jobs import Jobs
+from fruitd.daemon.journaled_core import JournaledCore
+from fruitd.daemon.last_update import LastUpdate
+from fruitd.daemon.sd_notify import Notifier
+from fruitd.daemon.view import View
 from fruitd.errors import FruitError, RetryError
-from fruitd.health import HealthCheck, counts
-from fruitd.jobs import Jobs
-from fruitd.journaled_core import JournaledCore
-from fruitd.last_update import LastUpdate
 from fruitd.logs import get_logger
-from fruitd.node_effects import (
+from fruitd.node.effects import (
     CheckSlot,
     FillSlot,
     KeepShare,
@@ -34,10 +36,8 @@ from fruitd.node_effects import (
     StopJob,
     StopSeed,
 )
-from fruitd.sd_notify import Notifier
 from fruitd.updater import events as update_events
 from fruitd.updater.effects import ArmSlot, CommitSlot, Note, RestartNode, WatchHealth
-from fruitd.view import View
 from swarm.effects import RecordAccepted, RecordForgotten, Refused
 from swarm.news.record import Record
 from swarm.shell import SwarmShell

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fruitd.updater.journal import State, Target
 
 if TYPE_CHECKING:
-    from fruitd.daemon import Daemon
+    from fruitd.daemon.daemon import Daemon
 
 META = "last update"
 

@@ -13,14 +13,14 @@ from attrs import frozen
 
 from fruitd.boot.file_backend import FileBackend
 from fruitd.boot.port import BootBackend
-from fruitd.config import Config
+from fruitd.config.swarm_keys import read_swarm_keys
+from fruitd.config.tables import Config
+from fruitd.daemon.identity import load_identity
+from fruitd.daemon.steady_time import SteadyTime
 from fruitd.errors import UsageError
-from fruitd.identity import load_identity
-from fruitd.library import Library, Share
-from fruitd.node_core import NodeCore, NodeSettings
-from fruitd.state import NodeState
-from fruitd.steady_time import SteadyTime
-from fruitd.swarm_keys import read_swarm_keys
+from fruitd.node.core import NodeCore, NodeSettings
+from fruitd.node.library import Library, Share
+from fruitd.state.node_state import NodeState
 from fruitd.updater.journal import Journal
 from fruitd.updater.machine import Updater
 from fruitd.updater.settings import UpdateSettings
@@ -202,5 +202,5 @@ async def _sockets(config: Config) -> Sockets:
 
 def _build_time_s() -> float:
     """When this software was put on the machine: it cannot be earlier now. Its newest source file tells."""
-    folder = Path(__file__).parent
-    return max(path.stat().st_mtime for path in folder.glob("*.py"))
+    package = Path(__file__).parents[1]
+    return max(path.stat().st_mtime for path in package.rglob("*.py"))

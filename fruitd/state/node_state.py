@@ -22,11 +22,11 @@ from typing import Any
 from attrs import frozen
 
 from fruitd.errors import RefusedError, RetryError
-from fruitd.journal_codec import decode_journal, encode_journal
-from fruitd.reserve import Reserve
-from fruitd.state_schema import connect, move_aside, salvage_journal
-from fruitd.state_waiting import WaitingWrites
-from fruitd.torrent_shelf import TorrentShelf
+from fruitd.state.journal_codec import decode_journal, encode_journal
+from fruitd.state.reserve import Reserve
+from fruitd.state.schema import connect, move_aside, salvage_journal
+from fruitd.state.torrent_shelf import TorrentShelf
+from fruitd.state.waiting import WaitingWrites
 from fruitd.updater.journal import Journal
 from swarm.errors import RefusedError as SwarmRefusedError
 from swarm.news.record import Record

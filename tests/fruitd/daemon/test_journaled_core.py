@@ -6,10 +6,10 @@ from typing import cast
 
 from attrs import define, evolve, field
 
+from fruitd.daemon.journaled_core import JournaledCore
 from fruitd.errors import RetryError
-from fruitd.journaled_core import JournaledCore
-from fruitd.node_core import NodeCore
-from fruitd.node_effects import NodeEffect
+from fruitd.node.core import NodeCore
+from fruitd.node.effects import NodeEffect
 from fruitd.updater.effects import ArmSlot, Note, SaveJournal
 from fruitd.updater.events import Event, Wakeup
 from fruitd.updater.journal import Journal, State

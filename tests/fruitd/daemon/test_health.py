@@ -17,7 +17,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fruitd.health import (
+from fruitd.daemon.health import (
     OK_WHY,
     OUTPUT_BYTES_MAX,
     WHY_CHARS_MAX,

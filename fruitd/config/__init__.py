@@ -1,0 +1,1 @@
+"""The configuration of one node, and the swarm keys it names."""

@@ -1,0 +1,1 @@
+"""The daemon: carries out on trio what the node core asks for, and shows it to the operator."""
