@@ -98,15 +98,18 @@ class Updater(WorkHandlers, BootHandlers):
         before = next((old for old, new in reversed(self._saves) if new is journal), None)
         if before is None:
             return [do.Note("bug", "a journal that was not asked to be saved was not saved")]
-        self._journal = before
+        latest, self._journal = (
+            self._journal,
+            before,
+        )  # what came behind the failed save is taken back with it
         self._saves.clear()
         if now_s - self._unsaved_s > 2 * self._settings.retry_max_s:
             self._unsaved_tries = 0
         self._unsaved_s = now_s
         self._unsaved_tries += 1
         self._resume_at_s = now_s + self._pause_s(self._unsaved_tries)
-        offer = journal.pending or journal.target
-        if offer not in (before.target, before.pending) and not journal.rollback:
+        offer = latest.pending or latest.target
+        if offer not in (before.target, before.pending) and not latest.rollback:
             self._lost_offer = offer
         effects: list[do.Effect] = [do.Note("state not saved", why)]
         on_trial = self._facts.active == journal.target_slot != self._facts.default
@@ -117,8 +120,12 @@ class Updater(WorkHandlers, BootHandlers):
     def _on_started(self, event: on.Started) -> None:
         super()._on_started(event)
         offer, self._lost_offer = self._lost_offer, None
-        if offer is not None and self._journal.state in RESTING:
+        if offer is None:
+            return
+        if self._journal.state in RESTING:
             self._consider(offer)
+        else:
+            self._dispatch(on.Offered(offer))
 
     def next_wakeup_s(self, now_s: float) -> float | None:
         """When `Wakeup` is due; None while nothing waits for time. Never earlier than `now_s`."""

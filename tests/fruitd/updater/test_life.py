@@ -394,6 +394,23 @@ def test_an_offer_that_could_not_be_saved_is_not_lost() -> None:
     assert driver.journal.target == R2
 
 
+@pytest.mark.parametrize("state", [State.OFFERED, State.FETCHING, State.ARMED, State.REBOOTING])
+def test_an_offer_that_came_while_nothing_could_be_saved_is_not_lost(state: State) -> None:
+    """A release offered in those seconds would be missed until the next one."""
+    driver = Driver().to(state)
+    driver.tell(on.Hold("wait"))
+    driver.updater.journal_not_saved(driver.journal, "disk full", driver.now_s)
+    driver.tell(on.Offered(R3))
+    assert R3 not in (driver.journal.target, driver.journal.pending)
+    driver.wait()
+    assert R3 in (driver.journal.target, driver.journal.pending)
+    first = next(e.journal for e in driver.effects if isinstance(e, do.SaveJournal))
+    driver.updater.journal_not_saved(first, "disk full", driver.now_s)
+    assert R3 not in (driver.journal.target, driver.journal.pending)
+    driver.wait()
+    assert R3 in (driver.journal.target, driver.journal.pending)
+
+
 def test_a_trial_whose_end_cannot_be_saved_is_left_all_the_same() -> None:
     """A bad release that also fills the disk could not be left."""
     machine = fresh()
