@@ -28,7 +28,7 @@ from fruitd.node.effects import (
 )
 from fruitd.node.library import Library
 from fruitd.node.offer import nothing_for, release_of, target_of
-from fruitd.node.own_status import node_status
+from fruitd.node.own_status import STANDING, StatusPlan, node_status
 from fruitd.updater import effects as update_effects
 from fruitd.updater import events as update_events
 from fruitd.updater.journal import Journal, State, Target
@@ -45,16 +45,6 @@ from swarm.trust.keys import SecretKey
 from swarm.trust.manifest import Manifest, Release
 from swarm.trust.trusted_set import TrustedSet
 
-STATUS_EVERY_S = 1800.0
-"""How often an unchanged node says so again. Shorter: fresher `fruit nodes`, more gossip when idle (about 300 B a node,
-a time, to every node); longer: a silent node is noticed later by people (the beacon notices within minutes)."""
-STATUS_GAP_S = 2.0
-"""Least time between two status records."""
-STATUS_PASSING_S = 30.0
-"""A state that an update merely passes through is told only once it has lasted this long: every status goes to every node.
-Shorter: swarm-wide progress, at a cost that grows with the square of the swarm; longer: a slow download is not seen."""
-STANDING = frozenset({State.IDLE, State.COMMITTED, State.REFUSED, State.QUARANTINED})
-"""States that are told at once."""
 OFFER_PEERS_EVERY_S = 5.0
 """While fetching, connections that broke are dialled again this often."""
 Effects: TypeAlias = list[NodeEffect]
@@ -101,8 +91,7 @@ class NodeCore:
         self._nothing_missing: str | None = None
         self._waiting_for_leaves: dict[bytes, tuple[str, Target, str]] = {}
         self._offered: bytes | None = None
-        self._status_due_s = 0.0
-        self._status_said_s = float("-inf")
+        self._status_plan = StatusPlan(rng)
         self._offer_peers_due_s = float("inf")
         self._update_due_s = float("inf")
         self._active_slot: str | None = None
@@ -113,7 +102,6 @@ class NodeCore:
     def started(self, boot: BootFacts | None, now_s: float) -> Effects:
         """The host is ready; everything durable has been handed in. Called once."""
         self._started_s = now_s
-        self._status_due_s = float("inf")
         self._plan_status(now_s)
         effects = self.library.serve_shares()
         if self.updater is not None and boot is not None:
@@ -146,7 +134,7 @@ class NodeCore:
 
     def next_wakeup_s(self) -> float:
         """When `on_wakeup` wants to be called next."""
-        due = min(self.swarm.next_wakeup_s(), self._status_due_s, self._offer_peers_due_s)
+        due = min(self.swarm.next_wakeup_s(), self._status_plan.due_s, self._offer_peers_due_s)
         return min(due, self._update_due_s)
 
     def on_wakeup(self, now_s: float) -> Effects:
@@ -156,7 +144,7 @@ class NodeCore:
             effects += self._update(update_events.Wakeup(), now_s)
         if self._offer_peers_due_s <= now_s:
             effects += self._offer_peers(now_s)
-        if self._status_due_s <= now_s:
+        if self._status_plan.due_s <= now_s:
             effects += self._say_status(now_s)
             effects += self._from_swarm(self.swarm.prune(now_s + self.wall_offset_s), now_s)
             self.library.leaves.forget_unused(now_s)
@@ -469,15 +457,10 @@ class NodeCore:
     # ------------------------------------------------------------------ status
 
     def _plan_status(self, now_s: float) -> None:
-        standing = self.updater is None or self.updater.journal.state in STANDING
-        pause_s = self._rng.uniform(0.2, STATUS_GAP_S) if standing else STATUS_PASSING_S
-        due_s = max(now_s + pause_s, self._status_said_s + STATUS_GAP_S)
-        # A state that is passed through does not put off what is due, nor does it bring forward what may be over by then.
-        self._status_due_s = due_s if standing else min(self._status_due_s, due_s)
+        self._status_plan.changed(self.updater.journal.state if self.updater is not None else None, now_s)
 
     def _say_status(self, now_s: float) -> Effects:
-        self._status_due_s = now_s + STATUS_EVERY_S * self._rng.uniform(0.85, 1.15)
-        self._status_said_s = now_s
+        self._status_plan.said(now_s)
         wall_s = now_s + self.wall_offset_s
         known = self.store.get("status", self._identity.node_id)
         after = known.sequence if known is not None else 0
