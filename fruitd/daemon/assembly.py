@@ -18,8 +18,9 @@ from fruitd.config.tables import Config
 from fruitd.daemon.identity import load_identity
 from fruitd.daemon.steady_time import SteadyTime
 from fruitd.errors import UsageError
-from fruitd.node.core import NodeCore, NodeSettings
+from fruitd.node.core import NodeCore
 from fruitd.node.library import Library, Share
+from fruitd.node.settings import NodeSettings
 from fruitd.state.node_state import NodeState
 from fruitd.updater.journal import Journal
 from fruitd.updater.machine import Updater

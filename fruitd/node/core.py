@@ -13,8 +13,6 @@ import random
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
-from attrs import frozen
-
 from bep35.merkle import root_of
 from fruitd.boot_facts import BootFacts
 from fruitd.node.effects import (
@@ -27,8 +25,9 @@ from fruitd.node.effects import (
     StopJob,
 )
 from fruitd.node.library import Library
-from fruitd.node.offer import nothing_for, release_of, target_of
+from fruitd.node.offer import nothing_for, release_in, release_of, target_of
 from fruitd.node.own_status import STANDING, StatusPlan, node_status
+from fruitd.node.settings import NodeSettings
 from fruitd.updater import effects as update_effects
 from fruitd.updater import events as update_events
 from fruitd.updater.journal import Journal, State, Target
@@ -48,18 +47,6 @@ from swarm.trust.trusted_set import TrustedSet
 OFFER_PEERS_EVERY_S = 5.0
 """While fetching, connections that broke are dialled again this often."""
 Effects: TypeAlias = list[NodeEffect]
-
-
-@frozen
-class NodeSettings:
-    """What this node is, as its owner configured it."""
-
-    name: str
-    site: str
-    software: str
-    resource: str
-    hardware: frozenset[str]
-    channel: str
 
 
 class NodeCore:
@@ -204,23 +191,8 @@ class NodeCore:
         return effects
 
     def published_release(self, manifest: Record, torrent: bytes) -> Release:
-        """The release of `manifest` that `torrent` is for; raises RefusedError where the two do not belong together."""
-        body = self.trusted.check_manifest(manifest)
-        known = self.store.get(manifest.kind, manifest.key)
-        if known is not None and known.sequence > manifest.sequence:
-            raise RefusedError(
-                f"channel {body.channel} is already at manifest {known.sequence}, "
-                f"this one is {manifest.sequence}: build it again with a higher sequence"
-            )
-        reasons = []
-        for release in body.releases:
-            try:
-                self.trusted.check_torrent(release, torrent)
-            except RefusedError as error:
-                reasons.append(str(error))
-            else:
-                return release
-        raise RefusedError("the torrent is for no release of this manifest: " + "; ".join(reasons))
+        """See `release_in`."""
+        return release_in(manifest, torrent, self.trusted, self.store)
 
     # ------------------------------------------------------------------ what the node knows
 

@@ -1,11 +1,15 @@
-"""A manifest's release as the updater knows it, and back: the updater speaks hex and knows nothing of manifests."""
+"""From manifests to what the updater is offered, and back: the updater speaks hex and knows nothing of manifests."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from fruitd.updater.journal import Target
+from swarm.errors import RefusedError
+from swarm.news.record import Record
+from swarm.news.store import RecordStore
 from swarm.trust.manifest import Manifest, Release
+from swarm.trust.trusted_set import TrustedSet
 
 
 def target_of(release: Release) -> Target:
@@ -42,3 +46,26 @@ def nothing_for(sequence: int, manifest: Manifest, resource: str, hardware: Iter
     """What to tell people of a manifest that has no release for a node."""
     words = ", ".join(sorted(hardware))
     return f"manifest {sequence} of {manifest.channel} has no release of {resource} for {words}"
+
+
+def release_in(manifest: Record, torrent: bytes, trusted: TrustedSet, store: RecordStore) -> Release:
+    """The release of a signed manifest that this torrent is for.
+
+    Raises RefusedError where the manifest is not believed, is older than what the store holds, or does not name the torrent.
+    """
+    body = trusted.check_manifest(manifest)
+    known = store.get(manifest.kind, manifest.key)
+    if known is not None and known.sequence > manifest.sequence:
+        raise RefusedError(
+            f"channel {body.channel} is already at manifest {known.sequence}, "
+            f"this one is {manifest.sequence}: build it again with a higher sequence"
+        )
+    reasons = []
+    for release in body.releases:
+        try:
+            trusted.check_torrent(release, torrent)
+        except RefusedError as error:
+            reasons.append(str(error))
+        else:
+            return release
+    raise RefusedError("the torrent is for no release of this manifest: " + "; ".join(reasons))

@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 from attrs import define, field, frozen
 
-from fruitd.node.core import NodeCore, NodeSettings
+from fruitd.node.core import NodeCore
 from fruitd.node.library import Library, Share
+from fruitd.node.settings import NodeSettings
 from fruitd.updater.journal import Journal
 from fruitd.updater.machine import Updater
 from fruitd.updater.settings import UpdateSettings

@@ -12,9 +12,10 @@ from attrs import frozen
 
 from bep35 import merkle, metainfo, signing
 from fruitd.boot_facts import BootFacts
-from fruitd.node.core import NodeCore, NodeSettings
+from fruitd.node.core import NodeCore
 from fruitd.node.effects import FillSlot, KeepShare, KeepTorrent, StartFetch, StartSeed
 from fruitd.node.library import Library
+from fruitd.node.settings import NodeSettings
 from fruitd.updater.effects import Note, SaveJournal
 from fruitd.updater.journal import Journal, State
 from fruitd.updater.machine import Updater

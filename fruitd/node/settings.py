@@ -1,0 +1,17 @@
+"""What a node is, as its owner configured it."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+
+@frozen
+class NodeSettings:
+    """What this node is, as its owner configured it."""
+
+    name: str
+    site: str
+    software: str
+    resource: str
+    hardware: frozenset[str]
+    channel: str
