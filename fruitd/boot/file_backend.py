@@ -21,6 +21,7 @@ from fruitd.boot.environment import (
 )
 from fruitd.boot_facts import BootFacts
 from fruitd.errors import RetryError, SlotError
+from swarm.durable import sync_folder
 
 EXIT_RESTART = 90
 """Exit status with which the daemon asks the chooser for a restart. Outside sysexits (64 to 78) and the shell's 126 up."""
@@ -36,7 +37,7 @@ def create_environment(path: Path, default: str) -> None:
             file.write(copy * 2)
             file.flush()
             os.fsync(file.fileno())
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise RetryError(f"boot environment {path} cannot be made: {error.strerror}") from error
 
@@ -84,14 +85,6 @@ def _write_copy(path: Path, index: int, environment: BootEnvironment) -> None:
         raise RetryError(f"boot environment {path} cannot be written: {error.strerror}") from error
     if written != len(data) or back != data:
         raise RetryError(f"boot environment {path} reads back wrong")
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class FileBackend:

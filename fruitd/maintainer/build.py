@@ -24,9 +24,9 @@ from fruitd.maintainer.bundle import (
     TORRENT_FILE,
     Bundle,
     Plan,
-    write_durably,
 )
 from fruitd.maintainer.mistakes import as_refusals
+from swarm.durable import write_durably
 from swarm.news.record import KEY_BYTES_MAX, SEQUENCE_MAX, Record, Signature
 from swarm.root_file import load_root
 from swarm.trust.manifest import IMAGE_BYTES_MAX, TORRENT_BYTES_MAX, Manifest

@@ -10,7 +10,6 @@ manifest       the record, from the first signature on
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -145,16 +144,6 @@ def read_record(path: Path) -> Record | None:
     if not path.exists():
         return None
     return Record.decode(read_bounded(path, RECORD_BYTES_MAX))
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """Replace a file of the bundle: afterwards it holds the old bytes or the new ones, whole."""
-    unnamed = path.with_name(f".{path.name}.new")
-    with open(unnamed, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    unnamed.replace(path)
 
 
 def _converter() -> cattrs.Converter:

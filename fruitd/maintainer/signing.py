@@ -16,8 +16,9 @@ from attrs import frozen
 import bep35.metainfo
 import bep35.signing
 from fruitd.errors import RefusedError
-from fruitd.maintainer.bundle import MANIFEST_FILE, TORRENT_FILE, Bundle, write_durably
+from fruitd.maintainer.bundle import MANIFEST_FILE, TORRENT_FILE, Bundle
 from fruitd.maintainer.mistakes import as_refusals
+from swarm.durable import write_durably
 from swarm.news.record import Record
 from swarm.signing import signed
 from swarm.trust.keys import SecretKey

@@ -4,35 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Collection
 from pathlib import Path
 
 from fruitd.errors import RetryError
+from swarm.durable import write_durably
 
 TORRENT_BYTES_MAX = 8 * 1024 * 1024
 """As the manifest allows; a larger file here was not put by us."""
 SUFFIX = ".torrent"
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all: beside it, synced, renamed, and the folder synced. Raises OSError."""
-    beside = path.with_name(f".{path.name}.new")
-    try:
-        with beside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            beside.unlink()
-        raise
-    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class TorrentShelf:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import nacl.utils
 
+from swarm.durable import sync_folder
 from swarm.errors import KeyFileError
 from swarm.trust.keys import KEY_BYTES, KEY_FILE_BYTES_MAX, PublicKey, SecretKey
 
@@ -51,7 +52,7 @@ def write_new(path: Path, data: bytes, mode: int) -> None:
             _give_name(unnamed, path)
         finally:
             unnamed.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except FileExistsError as error:
         raise KeyFileError(f"{path} is there already and is not overwritten; choose another name") from error
     except OSError as error:
@@ -130,11 +131,3 @@ def _read(path: Path, size_bytes_max: int = KEY_FILE_BYTES_MAX) -> tuple[bytes, 
     if len(data) > size_bytes_max:
         raise KeyFileError(f"{path} is larger than {size_bytes_max} bytes; is it the right file?")
     return data, stat.S_IMODE(status.st_mode)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
