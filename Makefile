@@ -28,7 +28,7 @@ lint: $(DEV_READY)  ## ruff, mypy --strict, the import rule
 	$(BIN)/lint-imports
 
 bench: $(DEV_READY)  ## the table of docs/performance.md (JSON=1: one JSON object a row; ONLY=name,name)
-	$(BIN)/python -m benchmarks $(if $(JSON),--json) $(if $(ONLY),--only $(ONLY))
+	@$(BIN)/python -m benchmarks $(if $(JSON),--json) $(if $(ONLY),--only $(ONLY))
 
 clean:  ## forget the virtual environment and caches
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
