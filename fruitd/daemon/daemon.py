@@ -19,6 +19,7 @@ from fruitd.daemon.health import HealthCheck, counts
 from fruitd.daemon.jobs import Jobs
 from fruitd.daemon.journaled_core import JournaledCore
 from fruitd.daemon.last_update import LastUpdate
+from fruitd.daemon.restart import run_restart_command
 from fruitd.daemon.sd_notify import Notifier
 from fruitd.daemon.view import View
 from fruitd.errors import FruitError, RetryError
@@ -221,10 +222,7 @@ class Daemon:
             self.restart(why)
             return
         log.info("restarting the machine", why=why)
-        try:
-            await trio.run_process(list(command))
-        except (OSError, trio.BrokenResourceError) as error:
-            raise RetryError(f"{command[0]}: {error}") from error
+        await run_restart_command(command)
 
     # ------------------------------------------------------------------ what goes on beside
 

@@ -55,6 +55,8 @@ class Jobs:
         self._final: tuple[str, Progress] | None = None
         self._fetching: str | None = None
         self._busy = trio.Event()
+        self._slot_work = trio.Lock()
+        """One worker thread on the slots at a time: work that was cancelled ends only with the chunk it is at."""
 
     # ------------------------------------------------------------------ effects
 
@@ -86,10 +88,13 @@ class Jobs:
             case ImageFetched():
                 self._end_fetch(infohash)
                 daemon.submit(daemon.journaled.update_event(update_events.ImageArrived(infohash), now_s))
-            case TransferStopped(why=why):
+            case TransferStopped(why=why) if self._fetching == infohash:
                 self._end_fetch(infohash)
-                self.seeding.pop(infohash, None)
                 daemon.submit(daemon.journaled.step_failed(infohash, why, now_s))
+            case TransferStopped(why=why):
+                # An image that was only served: others have to do without, the update goes on.
+                self.seeding.pop(infohash, None)
+                daemon.refuse("seed", why, "disk")
             case PieceRejected(source=source):
                 # Not which piece: all of them are one line with a count, not thousands that push out everything else.
                 why = f"a piece of image {infohash[:16]} does not match its signed hash"
@@ -172,7 +177,8 @@ class Jobs:
             path, active = self._paths(effect.slot)
             slot.inspect(path, active=active, image_bytes=target.length_bytes)
             sources = [active, *(Path(source) for source in effect.sources)]
-            filled = await reuse.fill(path, sources, effect.leaves, target.length_bytes, self._tell)
+            async with self._slot_work:
+                filled = await reuse.fill(path, sources, effect.leaves, target.length_bytes, self._tell)
         except FruitError as error:
             self._failed(target, error)
             return
@@ -211,7 +217,8 @@ class Jobs:
         daemon, target = self._daemon, effect.target
         try:
             path, _ = self._paths(effect.slot)
-            bad = await read_back.check(path, effect.leaves, target.length_bytes, self._tell)
+            async with self._slot_work:
+                bad = await read_back.check(path, effect.leaves, target.length_bytes, self._tell)
         except FruitError as error:
             self._failed(target, error)
             return
