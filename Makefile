@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN_READY := $(VENV)/.ready
 DEV_READY := $(VENV)/.ready-dev
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# The build back end warns about editable installs of flat layouts; that is what is wanted here.
+PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-check --quiet
 IMAGE ?=
 
 .PHONY: help demo test check lint bench sweep clean
