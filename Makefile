@@ -9,7 +9,7 @@ DEV_READY := $(VENV)/.ready-dev
 PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-check --quiet
 IMAGE ?=
 
-.PHONY: help demo test check lint bench sweep clean
+.PHONY: help demo test check lint bench clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 10
@@ -43,5 +43,5 @@ $(RUN_READY): $(VENV)/bin/python pyproject.toml constraints.txt
 	@touch $@
 
 $(DEV_READY): $(VENV)/bin/python pyproject.toml constraints.txt
-	$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	$(PIP) install --constraint constraints.txt --editable '.[dev,sim]'
 	@touch $@ $(RUN_READY)

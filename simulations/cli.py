@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from fruitd.errors import FruitError, UsageError
+from simulations.plot import FORMATS, plot_spread
 from simulations.world.report import Report, Spread
 from simulations.world.scenario import BUILT_IN, Scenario, load_scenario, random_scenario, scaled
 from simulations.world.world import World
@@ -41,20 +42,30 @@ def run(
         typer.Option(help="Virtual seconds before the faults stop; then it runs until all agree."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help=f"Draw how the releases spread: {', '.join(FORMATS)}.")
+    ] = None,
 ) -> None:
     """Run one scenario and say what became of it.
 
     Exit code 1 if anything happened that never may, or if the swarm did not converge.
 
-    Example: fruit sim run --nodes 200 --sites 10 --seed 7 --loss 0.05
+    Example: fruit sim run --nodes 200 --sites 10 --seed 7 --loss 0.05 --plot spread.png
     """
     try:
         chosen = _chosen(scenario, nodes, sites, loss, duration)
+        if plot is not None and plot.suffix not in FORMATS:
+            raise UsageError(f"{plot} does not end in {', '.join(FORMATS)}")
     except FruitError as error:
         _refuse(str(error))
     began = time.monotonic()
     report = _run_with_progress(World(chosen, seed), quiet=as_json)
     wall_s = time.monotonic() - began
+    if plot is not None:
+        try:
+            plot_spread(report, plot)
+        except FruitError as error:
+            _refuse(str(error))
     if as_json:
         figures = {
             "wall_s": round(wall_s, 3),

@@ -17,6 +17,8 @@ class Spread:
     p50_s: float | None
     p99_s: float | None
     max_s: float | None
+    delays_s: tuple[float, ...] = ()
+    """Of each node that was reached, in order."""
 
 
 def spread(delays_s: Sequence[float], of: int) -> Spread:
@@ -28,7 +30,7 @@ def spread(delays_s: Sequence[float], of: int) -> Spread:
     def rank(share: float) -> float:
         return ordered[min(len(ordered) - 1, max(0, -(-int(share * 1000) * len(ordered) // 1000) - 1))]
 
-    return Spread(len(ordered), of, rank(0.5), rank(0.99), ordered[-1])
+    return Spread(len(ordered), of, rank(0.5), rank(0.99), ordered[-1], tuple(ordered))
 
 
 @frozen
