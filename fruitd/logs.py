@@ -101,6 +101,14 @@ def _field(key: str, value: Any) -> Any:
     return "<withheld>" if any(word in key.lower() for word in SECRET_WORDS) else _plain(value)
 
 
+def _cut(text: str) -> str:
+    """Within the bound: beginning and end, because the last line of a traceback is the one that says what happened."""
+    if len(text) <= VALUE_CHARS_MAX:
+        return text
+    half = VALUE_CHARS_MAX // 2
+    return f"{text[: half - 5]} ... {text[-half:]}"
+
+
 def _plain(value: Any) -> Any:
     """What JSON knows, bounded. Of an object only its type's name is written: fields might be anything."""
     match value:
@@ -111,11 +119,11 @@ def _plain(value: Any) -> Any:
         case Enum():
             return _plain(value.value)
         case str():
-            return value[:VALUE_CHARS_MAX]
+            return _cut(value)
         case bytes() | bytearray() | memoryview():
             return f"<{len(value)} bytes>"
         case PurePath() | Address() | BaseException():
-            return str(value)[:VALUE_CHARS_MAX]
+            return _cut(str(value))
         case Mapping():
             return {str(k)[:100]: _field(str(k), v) for k, v in list(value.items())[:ITEMS_MAX]}
         case list() | tuple() | set() | frozenset():

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fruitd.logs import as_json, as_text, get_logger, harmless, setup_logging
+from fruitd.logs import VALUE_CHARS_MAX, as_json, as_text, get_logger, harmless, setup_logging
 from swarm.address import Address
 
 
@@ -128,3 +128,15 @@ def test_rich_is_not_loaded_for_the_log() -> None:
     """The idle daemon would be 3.8 MiB larger than it needs to be."""
     code = "import fruitd.logs, sys; assert 'rich' not in sys.modules; import rich.console"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_is_too_long_keeps_its_end(capsys: pytest.CaptureFixture[str]) -> None:
+    """A traceback in the log would stop before the line that says what went wrong."""
+    setup_logging("info", "json")
+    get_logger().error(
+        "bug", exception="first line" + "." * 10 * VALUE_CHARS_MAX + "ZeroDivisionError: last line"
+    )
+    said = json.loads(capsys.readouterr().err)["exception"]
+    assert len(said) <= VALUE_CHARS_MAX
+    assert said.startswith("first line")
+    assert said.endswith("ZeroDivisionError: last line")
