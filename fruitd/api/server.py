@@ -16,6 +16,7 @@ from hypercorn.trio import serve
 from fruitd.api.app import node_app
 from fruitd.api.port import NodeView
 from fruitd.errors import UsageError
+from fruitd.logs import get_logger
 
 BACKLOG = 16
 """Commands waiting to be taken; more than one operator's terminals."""
@@ -43,7 +44,6 @@ async def serve_api(
     listener = listen(socket_path, mode)
     inode = socket_path.lstat().st_ino
     config = hypercorn.config.Config()
-    config.bind = [f"fd://{listener.detach()}"]
     config.accesslog = None
     config.errorlog = None
     config.include_server_header = False
@@ -51,19 +51,30 @@ async def serve_api(
     config.backlog = BACKLOG
     try:
         async with trio.open_nursery() as nursery:
-            await nursery.start(_serve, view, config)
+            await nursery.start(_serve, view, config, listener)
             task_status.started()
     finally:
+        listener.close()
         _remove_own(socket_path, inode)
 
 
 async def _serve(
     view: NodeView,
     config: hypercorn.config.Config,
+    listener: socket.socket,
     *,
     task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    await serve(node_app(view), config, task_status=task_status)  # type: ignore[arg-type]
+    app, announce = node_app(view), task_status
+    while True:
+        config.bind = [f"fd://{os.dup(listener.fileno())}"]  # hypercorn closes what it is given
+        try:
+            await serve(app, config, task_status=announce)  # type: ignore[arg-type]
+        except* trio.BusyResourceError:
+            # Hypercorn 0.18 closes a connection while it is being written to, when a client leaves at the wrong moment, and falls
+            # over it with all its connections. The node must not fall with it.
+            get_logger(room="api").warning("the API begins anew: a client left in the middle of an answer")
+            announce = trio.TASK_STATUS_IGNORED
 
 
 def listen(path: Path, mode: int) -> socket.socket:

@@ -10,12 +10,14 @@ import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 import trio
 import trio.testing
 
+import fruitd.api.server
 from fruitd.api.server import listen, serve_api
 from fruitd.errors import RetryError, SlotError, UsageError
 from tests.fruitd.api.fake_node import FakeNode
@@ -171,6 +173,29 @@ def test_a_fault_of_ours_ends_one_request_only(tmp_path: Path, capsys: pytest.Ca
 
     run(test, node, tmp_path / "api.sock")
     assert "a fault of ours" in capsys.readouterr().err
+
+
+def test_a_server_that_falls_over_a_client_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One `fruit watch` that is ended at the wrong moment would end the daemon."""
+    serve, falls = fruitd.api.server.serve, [None, None]
+
+    async def falling(*args: Any, task_status: Any, **options: Any) -> None:
+        if falls:
+            falls.pop()
+            task_status.started([])
+            raise ExceptionGroup(
+                "of hypercorn", [ExceptionGroup("inner", [trio.BusyResourceError("sending")])]
+            )
+        await serve(*args, task_status=task_status, **options)
+
+    async def test(client: httpx.AsyncClient) -> None:
+        assert (await client.get("/v1/status")).status_code == 200
+
+    monkeypatch.setattr(fruitd.api.server, "serve", falling)
+    run(test, FakeNode(), tmp_path / "api.sock")
+    assert not falls
 
 
 def test_a_watch_shows_now_and_every_change(tmp_path: Path) -> None:
