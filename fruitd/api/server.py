@@ -49,6 +49,7 @@ async def serve_api(
     config.include_server_header = False
     config.graceful_timeout = GRACE_S
     config.backlog = BACKLOG
+    listener.listen(BACKLOG)  # and stays so while hypercorn begins anew
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(_serve, view, config, listener)
