@@ -17,6 +17,7 @@ from typing import TypeAlias
 from swarm.address import Address
 from swarm.blobs import BlobFetches, Finished, Order
 from swarm.comparison import Begin, Comparison, ComparisonPace
+from swarm.discovery.acquaintances import Acquaintances
 from swarm.discovery.peers import Peer, PeerInfo, sample
 from swarm.effects import (
     BlobFetched,
@@ -86,6 +87,7 @@ class SwarmCore:
         self._fanouts = Fanouts(settings.fanout, settings.status_fanout, settings.neighbour_fanout)
         self._fetches = BlobFetches(rng, window=settings.blob_window, give_up_s=settings.blob_give_up_s)
         self._search_due_s = float("-inf")
+        self._acquaintances = Acquaintances(settings.pull_interval_s, settings.far_peers_wanted)
         self._who_else_due_s = float("-inf")
         self._pace = ComparisonPace()
         self._streams: dict[int, tuple[bytes, Comparison | Order]] = {}
@@ -198,7 +200,10 @@ class SwarmCore:
             self._members.announce(now_s)
         far = self._members.far(now_s)
         chosen = sample(far, self._settings.hot_peers if hot else 1, self._rng)
-        return [*self._members.ask(chosen, now_s)]
+        effects: Effects = [*self._members.ask(chosen, now_s)]
+        if self._acquaintances.wants_more(len(far), now_s):
+            effects += self._ask_who_else(far, now_s)
+        return effects
 
     def _compare_with(self, peer: Peer, now_s: float) -> Effects:
         verdict = self._pace.may_begin(peer, self._store.digest(), now_s)
@@ -323,12 +328,12 @@ class SwarmCore:
             self._search_due_s = now_s + SEARCH_GAP_S
             chosen = sample(self._members.far(now_s), SEARCH_PEERS, self._rng)
             effects += self._members.ask(chosen, now_s)
-            effects += self._ask_who_else(now_s)
+            effects += self._ask_who_else(self._members.table.all(), now_s)
         return effects
 
-    def _ask_who_else(self, now_s: float) -> Effects:
+    def _ask_who_else(self, among: Sequence[Peer], now_s: float) -> Effects:
         """Whoever has what is looked for may be nobody we have met: a comparison of stores tells of other peers too."""
-        peers = sample(self._members.table.all(), 1, self._rng)
+        peers = sample(among, 1, self._rng)
         if not peers or now_s < self._who_else_due_s or self._pace.busy_with(peers[0].info.address):
             return []
         self._who_else_due_s = now_s + WHO_ELSE_GAP_S
@@ -382,7 +387,11 @@ class SwarmCore:
     def seek_holders(self, infohash: bytes, now_s: float) -> Effects:
         """Ask some peers that are not known to serve this image what they hold: somebody wants it now."""
         effects: Effects = [*self._members.seek(infohash[:HOLDING_BYTES], now_s)]
-        return effects if self.holders(infohash) else effects + self._ask_who_else(now_s)
+        return (
+            effects
+            if self.holders(infohash)
+            else effects + self._ask_who_else(self._members.table.all(), now_s)
+        )
 
     def holders(self, infohash: bytes) -> list[PeerInfo]:
         """Peers that say they serve this image, best first: same site before others."""

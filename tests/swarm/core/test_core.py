@@ -352,13 +352,23 @@ def test_a_blob_is_found_with_a_peer_nobody_mentioned() -> None:
     hub = place.add(0)
     settings = SwarmSettings(beacon=False, contacts=(hub.address,))
     seeker = place.add(1, settings)
-    place.run_until(100.0)
+    place.run_until(1200.0)
     holder = place.add(2, settings)
     holder.blobs["torrent", name] = blob
-    place.run_until(200.0)
-    assert [peer.name for peer in seeker.core.peers()] == ["n0"]  # all stores are equal: nothing was compared
+    place.run_until(1220.0)
+    # All stores are equal: nothing was compared; and a circle that did not grow is asked about ever more rarely.
+    assert [peer.name for peer in seeker.core.peers()] == ["n0"]
     place.do(seeker, seeker.core.fetch_blob("torrent", name, len(blob), b"i" * 32, place.now_s))
     assert place.run_until(place.now_s + 60.0, lambda: bool(seeker.said(BlobFetched)))
+
+
+def test_nodes_with_one_contact_get_to_know_each_other_without_any_news() -> None:
+    """Without multicast, and as long as nothing is published, a node would know its contact and nobody else."""
+    place = Village(5)
+    hub = place.add(0)
+    settings = SwarmSettings(beacon=False, contacts=(hub.address,))
+    nodes = [place.add(number, settings) for number in range(1, 6)]
+    assert place.run_until(200.0, lambda: all(len(node.core.peers()) == 5 for node in nodes))
 
 
 def test_stores_that_cannot_agree_are_left_alone() -> None:
