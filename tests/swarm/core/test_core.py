@@ -353,7 +353,7 @@ def test_a_blob_is_found_with_a_peer_nobody_mentioned() -> None:
     settings = SwarmSettings(beacon=False, contacts=(hub.address,))
     seeker = place.add(1, settings)
     place.run_until(1200.0)
-    holder = place.add(2, settings)
+    holder = place.add(2, evolve(settings, far_peers_wanted=1))  # does not look for others by itself
     holder.blobs["torrent", name] = blob
     place.run_until(1220.0)
     # All stores are equal: nothing was compared; and a circle that did not grow is asked about ever more rarely.
