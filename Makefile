@@ -8,17 +8,25 @@ DEV_READY := $(VENV)/.ready-dev
 # The build back end warns about editable installs of flat layouts; that is what is wanted here.
 PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-check --quiet
 IMAGE ?=
+# Tests run in so many processes, a file at a time. More than there are cores: half of them wait for daemons.
+WORKERS ?= 4
 
-.PHONY: help demo test check lint bench clean
+.PHONY: help demo test test-vm testbed check lint bench clean
 
 help:  ## what can be made
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 10
 
-demo: $(RUN_READY)  ## five daemons on loopback: three releases, one of them bad (IMAGE=FILE for an image of yours)
+demo: $(RUN_READY)  ## daemons on loopback, in bays of emulated boards: four releases, one bad, one that hangs (IMAGE=FILE: yours)
 	$(BIN)/fruit demo $(if $(IMAGE),--image $(IMAGE))
 
 test: $(DEV_READY)  ## everything the tests need, then the tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 20 $(ARGS)
+
+test-vm: $(DEV_READY)  ## real machines under QEMU, as root: minutes (LONG=1: an hour, 100 power cuts)
+	FRUIT_VM=$(if $(LONG),long,short) $(BIN)/python -m pytest tests/vm -m vm -v -s -p no:cacheprovider $(ARGS)
+
+testbed: $(DEV_READY)  ## real daemons in network namespaces, as root: two sites, a gateway that dies (FILE=testbed.toml for another)
+	$(BIN)/fruit testbed run $(or $(FILE),simulations/testbed/scenarios/short.toml)
 
 check: lint test  ## everything CI runs, but the benchmarks
 

@@ -17,10 +17,17 @@ from fruitd.errors import FruitError
 MEASUREMENTS: dict[str, str] = {
     "install": "benchmarks.daemons:install_1gib",
     "change": "benchmarks.daemons:second_release",
+    "five_percent": "benchmarks.daemons:five_percent",
+    "ready": "benchmarks.ready_to_boot:ready_to_boot",
     "swarm": "benchmarks.quiet_swarm:swarm_of_20",
     "manifest": "benchmarks.world:manifest_arrival",
     "world": "benchmarks.world:world_speed",
     "trace": "benchmarks.world:determinism",
+    "verify": "benchmarks.trust:verify",
+    "flood": "benchmarks.flood:flood",
+    "dht": "benchmarks.dht:first_contact",
+    "sweep": "benchmarks.power_boards:sweep_of_16",
+    "power": "benchmarks.power_daemon:heart_and_bus",
 }
 """Name to module and function: imported when it is their turn, so that one's imports do not weigh on another's figures."""
 QUICK: dict[str, str] = {
@@ -28,15 +35,22 @@ QUICK: dict[str, str] = {
     "change-64mib": "benchmarks.daemons:second_release_64mib",
     "memory-64mib": "benchmarks.daemons:memory_64mib",
     "trace": "benchmarks.world:determinism",
+    "verify": "benchmarks.trust:verify",
 }
 """A minute for CI: what takes long is left out, or measured with an image that is named in the row."""
+LONG: dict[str, str] = {
+    "parcels": "benchmarks.parcels:parcels",
+    "parcel_apply": "benchmarks.parcel_apply:parcel_apply",
+    "parcel_apply-128mib": "benchmarks.parcel_apply:parcel_apply_small",
+}
+"""Up to an hour, as root, with apt's archive or 12 GiB of disk: only where asked for by name."""
 IDLE_S = 600.0
 _NEEDS_IDLE_S = frozenset({"swarm"})
 
 
 def main(arguments: list[str]) -> int:
     """Exit code 0 where every bar holds, 1 where one is missed or cannot be measured, 2 for wrong usage."""
-    known = MEASUREMENTS | QUICK
+    known = MEASUREMENTS | QUICK | LONG
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description="Measure what the project promises."
     )

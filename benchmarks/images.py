@@ -11,7 +11,7 @@ BLOCK_BYTES = 16 * 1024
 """What libtorrent asks for, and the unit in which blocks are found again."""
 STEP_BYTES = 4096
 """Blocks of ext4 and squashfs begin at its multiples."""
-_MAGIC_AT, _MAGIC = 1080, b"\x53\xef"
+MAGIC_AT, MAGIC = 1080, b"\x53\xef"
 """s_magic of ext4: the boot chooser starts nothing that does not look like a root file system."""
 _REPLACED_RUNS, _REPLACED_STEPS_MAX = 60, 64
 _MOVED_RUNS, _MOVED_STEPS = 20, 257
@@ -20,7 +20,7 @@ _MOVED_RUNS, _MOVED_STEPS = 20, 257
 def random_image(size_bytes: int, generator: random.Random) -> bytes:
     """Bytes that nothing can compress or find twice, and that a boot chooser would boot."""
     image = bytearray().join(generator.randbytes(MIB) for _ in range(size_bytes // MIB))
-    image[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] = _MAGIC
+    image[MAGIC_AT : MAGIC_AT + len(MAGIC)] = MAGIC
     return bytes(image)
 
 
@@ -29,8 +29,8 @@ def write_random_image(path: Path, size_bytes: int, generator: random.Random) ->
     with path.open("wb") as file:
         for _ in range(size_bytes // MIB):
             file.write(generator.randbytes(MIB))
-        file.seek(_MAGIC_AT)
-        file.write(_MAGIC)
+        file.seek(MAGIC_AT)
+        file.write(MAGIC)
 
 
 def next_release(image: bytes, generator: random.Random) -> bytes:
@@ -48,6 +48,15 @@ def next_release(image: bytes, generator: random.Random) -> bytes:
         source, target = (generator.randrange(1, steps - _MOVED_STEPS) * STEP_BYTES for _ in range(2))
         size = _MOVED_STEPS * STEP_BYTES
         changed[target : target + size] = image[source : source + size]
+    return bytes(changed)
+
+
+def with_new_blocks(image: bytes, share: float, generator: random.Random) -> bytes:
+    """The same image with this share of its 16 KiB blocks replaced by new ones, here and there."""
+    changed = bytearray(image)
+    blocks = len(image) // BLOCK_BYTES
+    for block in generator.sample(range(1, blocks), round(share * blocks)):
+        changed[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES] = generator.randbytes(BLOCK_BYTES)
     return bytes(changed)
 
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from benchmarks.rows import NotMeasurableError
 from fruitd.demo.ceremony import Maintainers
@@ -47,10 +44,18 @@ def _file_system(folder: Path) -> str:
 class Fleet:
     """A demo cluster and its maintainers, in a folder of its own."""
 
-    def __init__(self, folder: Path, *, slot_bytes: int, factory_image: Path | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        slot_bytes: int,
+        factory_image: Path | None,
+        maintainers: Maintainers | None = None,
+    ) -> None:
+        """`maintainers`: who signed what is to be published; None: new ones."""
         folder.mkdir()
         self.folder = folder
-        self.maintainers = Maintainers.ceremony(folder / "maintainers")
+        self.maintainers = maintainers or Maintainers.ceremony(folder / "maintainers")
         self.cluster = Cluster(
             ClusterSettings(
                 directory=folder,
@@ -58,6 +63,7 @@ class Fleet:
                 slot_bytes=slot_bytes,
                 factory_image=factory_image,
                 health_command=("/bin/true",),
+                token_file=self.maintainers.token_file,
                 sustain_s=SUSTAIN_S,
             )
         )
@@ -110,36 +116,3 @@ def process_number(pid: int | None, file: str, key: str) -> int:
         if line.startswith(key):
             return int(line.split()[1])
     return 0
-
-
-class Diary:
-    """A node's log, read on from where it was read last: looking often costs nothing."""
-
-    def __init__(self, node: NodeProcess) -> None:
-        self._path = node.log
-        self._read_bytes = 0
-        self._lines: list[dict[str, Any]] = []
-
-    def times(self, event: str, **fields: object) -> list[float]:
-        """Calendar time of every line with this event and these fields, oldest first."""
-        self._read_on()
-        wanted = {"event": event, **fields}.items()
-        return [
-            datetime.fromisoformat(line["time"]).timestamp()
-            for line in self._lines
-            if all(line.get(key) == value for key, value in wanted)
-        ]
-
-    def kept(self, release: int) -> bool:
-        """True once the node runs this release and keeps it."""
-        return bool(self.times("committed", release=release))
-
-    def _read_on(self) -> None:
-        if not self._path.exists():
-            return
-        with self._path.open("rb") as log:
-            log.seek(self._read_bytes)
-            whole, newline, _ = log.read().rpartition(b"\n")
-        self._read_bytes += len(whole) + len(newline)
-        # The boot chooser and the tools of the node write there too, in plain words.
-        self._lines += [json.loads(line) for line in whole.splitlines() if line.startswith(b'{"time"')]

@@ -12,10 +12,11 @@ from pathlib import Path
 from attrs import frozen
 
 from benchmarks.images import MIB, next_release, random_image
-from benchmarks.nodes import Diary, Fleet, cpu_s, daemon_pid, memory_bytes, say, wait_for, workshop
+from benchmarks.nodes import Fleet, cpu_s, daemon_pid, memory_bytes, say, wait_for, workshop
 from benchmarks.rows import NotMeasurableError, Row, at_most
 from fruitd.demo.ceremony import publish
 from fruitd.demo.cluster import NodeProcess
+from fruitd.demo.diary import Diary
 
 NODES = 20
 NEWS = 5

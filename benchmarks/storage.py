@@ -1,9 +1,10 @@
 """What a node writes to storage, counted where it is written.
 
-As root, the node's folder gets a block device of its own (a loop device with ext4), and the device's own count of sectors is
-taken, so that slots, state, log and the file system's own journal are all in it. /proc/PID/io cannot tell: Linux counts a whole
-folio of the page cache, up to 1 MiB, for each 16 KiB written into it (seen with 6.18: 55 MiB told for 3 MiB written). So an
-ordinary user's count is that of the bytes which the node's processes hand over to be written.
+As root, each slot is a block device of its own, as a partition is, and so is the node's folder (loop devices, the folder's with
+ext4). The devices' own counts of sectors are taken: slots, state, log and the file system's own journal are all in it.
+/proc/PID/io cannot tell: Linux counts a whole folio of the page cache, up to 1 MiB, for each 16 KiB written into it (seen with
+6.18: 55 MiB told for 3 MiB written). So an ordinary user's count is that of the bytes which the node's processes hand over to be
+written.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -41,27 +42,29 @@ class Meter(Protocol):
 
 
 @contextmanager
-def metered(node: NodeProcess) -> Iterator[Meter]:
-    """Count what this node, which is still off, writes from here on."""
+def metered(node: NodeProcess, room_bytes: int = 0) -> Iterator[Meter]:
+    """Count what this node, which is still off, writes from here on; its folder has so much room beside the usual."""
     if os.geteuid() != 0:
         yield _Handed()
         return
-    with _own_device(node.directory) as device:
+    with _own_devices(node.directory, room_bytes) as devices:
         try:
-            yield _Device(Path(f"/sys/block/{device.name}/stat"))
+            yield _Devices([Path(f"/sys/block/{device.name}/stat") for device in devices])
         finally:
             node.kill()  # whatever happened: its folder is about to go
 
 
-class _Device:
-    how = "sectors written to the node's own block device, state and file system journal included"
+class _Devices:
+    how = "sectors written to the node's own block devices, state and file system journal included"
 
-    def __init__(self, statistics: Path) -> None:
+    def __init__(self, statistics: Sequence[Path]) -> None:
         self._statistics = statistics
 
     def written_bytes(self, _node: NodeProcess) -> int:
         os.sync()
-        return SECTOR_BYTES * int(self._statistics.read_text().split()[_SECTORS_WRITTEN])
+        return SECTOR_BYTES * sum(
+            int(file.read_text().split()[_SECTORS_WRITTEN]) for file in self._statistics
+        )
 
     def written_bytes_at_the_end(self, node: NodeProcess) -> int:
         node.stop()
@@ -88,34 +91,37 @@ class _Handed:
 
 
 @contextmanager
-def _own_device(folder: Path) -> Iterator[Path]:
-    """Move the folder, with all that is in it, to a new file system on a loop device of its own."""
-    backing = folder.with_name(f"{folder.name}.device")
-    size_bytes = sum(path.stat().st_size for path in folder.iterdir() if path.is_file()) + _ROOM_BYTES
-    with backing.open("wb") as file:
-        file.truncate(size_bytes + size_bytes // 16)
-    _run("mke2fs", "-q", "-F", "-t", "ext4", "-E", "lazy_itable_init=0,lazy_journal_init=0", str(backing))
-    device = _run("losetup", "--find", "--show", str(backing))
+def _own_devices(folder: Path, room_bytes: int) -> Iterator[list[Path]]:
+    """Move the folder to a new file system on a loop device, and each slot in it to a loop device; those devices."""
     aside = folder.with_name(f"{folder.name}.aside")
     folder.rename(aside)
     folder.mkdir()
+    slots = sorted(aside.glob("slot-*"))
+    rest = [path for path in aside.iterdir() if path not in slots]
+    backing = folder.with_name(f"{folder.name}.device")
+    with backing.open("wb") as file:
+        kept_bytes = sum(path.stat().st_size for path in rest if path.is_file())
+        file.truncate(kept_bytes + _ROOM_BYTES + room_bytes)
+    _run("mke2fs", "-q", "-F", "-t", "ext4", "-E", "lazy_itable_init=0,lazy_journal_init=0", str(backing))
+    with ExitStack() as attached:
+        devices = [attached.enter_context(_loop(file)) for file in (backing, *slots)]
+        _run("mount", str(devices[0]), str(folder))
+        attached.callback(_run, "umount", "--lazy", str(folder))  # a daemon just killed may still be ending
+        for path in rest:
+            shutil.copy(path, folder)  # its mode too: a swarm key that others may read is refused
+        for slot, device in zip(slots, devices[1:], strict=True):
+            (folder / slot.name).symlink_to(device)
+        yield devices
+    shutil.rmtree(aside)
+
+
+@contextmanager
+def _loop(backing: Path) -> Iterator[Path]:
+    device = _run("losetup", "--find", "--show", str(backing))
     try:
-        _run("mount", device, str(folder))
-        try:
-            for path in aside.iterdir():
-                _copy_whole(path, folder / path.name)
-            shutil.rmtree(aside)
-            yield Path(device)
-        finally:
-            _run("umount", str(folder))
+        yield Path(device)
     finally:
         _run("losetup", "--detach", device)
-
-
-def _copy_whole(source: Path, target: Path) -> None:
-    """A partition has no holes: neither have the files that stand for one here."""
-    with source.open("rb") as file, target.open("xb") as copy:
-        shutil.copyfileobj(file, copy, 1024 * 1024)
 
 
 def _run(*command: str) -> str:

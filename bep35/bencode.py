@@ -2,7 +2,8 @@
 
 A signature covers bytes, not meaning. Two encodings of one value would let two programs see two things in one
 signed torrent, so keys must be sorted and unique, numbers have no leading zeros and no minus zero, and
-nothing may follow.
+nothing may follow. Torrents made by others do not always have their keys in order; they can be read with `any_order`, and all
+else stays as strict: keys are unique still, so such bytes have one meaning, only another order.
 
 Source: BEP-3, "bencoding".
 """
@@ -32,16 +33,18 @@ _STRING_HEAD = re.compile(rb"(0|[1-9][0-9]{0,9}):")
 _INTEGER = re.compile(rb"i(0|-?[1-9][0-9]{0,18})e")
 
 
-def decode(data: bytes, *, size_bytes_max: int = SIZE_BYTES_MAX) -> Bencoded:
+def decode(data: bytes, *, size_bytes_max: int = SIZE_BYTES_MAX, any_order: bool = False) -> Bencoded:
     """Read the one value that `data` holds; `BencodeError` says what is wrong and at which byte."""
-    reader = _Reader(data, size_bytes_max)
+    reader = _Reader(data, size_bytes_max, any_order)
     value = reader.value(DEPTH_MAX)
     reader.expect_end()
     return value
 
 
-def raw_items(data: bytes, *, size_bytes_max: int = SIZE_BYTES_MAX) -> dict[bytes, bytes]:
-    """The dictionary that `data` holds, its values left as the bytes they are written in.
+def raw_items(
+    data: bytes, *, size_bytes_max: int = SIZE_BYTES_MAX, any_order: bool = False
+) -> dict[bytes, bytes]:
+    """The dictionary that `data` holds, in the order found, its values left as the bytes they are written in.
 
     Every value is checked as `decode` would, so that a slice can be signed and hashed as found and still be
     trusted to be canonical.
@@ -49,7 +52,7 @@ def raw_items(data: bytes, *, size_bytes_max: int = SIZE_BYTES_MAX) -> dict[byte
     Raises:
         BencodeError: not canonical bencoding, beyond a bound, or not a dictionary.
     """
-    reader = _Reader(data, size_bytes_max)
+    reader = _Reader(data, size_bytes_max, any_order)
     if data[:1] != b"d":
         raise BencodeError("expected a dictionary at byte 0")
     spans = reader.dictionary_spans(DEPTH_MAX)
@@ -70,19 +73,25 @@ def encode(value: object) -> bytes:
 
 
 def join_raw(items: Mapping[bytes, bytes]) -> bytes:
-    """The dictionary whose values are already encoded: the inverse of `raw_items`."""
-    return b"d" + b"".join(encode(key) + items[key] for key in sorted(items)) + b"e"
+    """The dictionary whose values are already encoded, keys sorted: the inverse of `raw_items`."""
+    return join_raw_as_found({key: items[key] for key in sorted(items)})
+
+
+def join_raw_as_found(items: Mapping[bytes, bytes]) -> bytes:
+    """The same with the keys in the order of `items`: the inverse of `raw_items` with `any_order`."""
+    return b"d" + b"".join(encode(key) + value for key, value in items.items()) + b"e"
 
 
 class _Reader:
     """A position in a document; every method moves it past what it read."""
 
-    def __init__(self, data: bytes, size_bytes_max: int) -> None:
+    def __init__(self, data: bytes, size_bytes_max: int, any_order: bool) -> None:
         if len(data) > size_bytes_max:
             raise BencodeError(f"document of {len(data)} bytes, the limit is {size_bytes_max}")
         self._data = data
         self._at = 0
         self._values = 0
+        self._any_order = any_order
 
     def value(self, depth_left: int) -> Bencoded:
         self._values += 1
@@ -127,9 +136,14 @@ class _Reader:
         key."""
         self._descend(depth_left)
         before: bytes | None = None
+        seen: set[bytes] = set()
         while not self._closed():
             at, key = self._at, self._string()
-            if before is not None and key <= before:
+            if self._any_order:
+                if key in seen:
+                    raise BencodeError(f"dictionary has a key twice at byte {at}")
+                seen.add(key)
+            elif before is not None and key <= before:
                 raise BencodeError(f"dictionary keys are not sorted and unique at byte {at}")
             yield key
             before = key

@@ -1,8 +1,8 @@
-"""Signing torrents with Ed25519, and checking such signatures.
+"""Signing torrents, and checking Ed25519 signatures on them. Certificates and RSA are in `x509`.
 
-Signed are the bytes of the torrent's `info` as found, followed by the bencoded `info` of the signature
-itself, which names the algorithm and whatever the signer states about the torrent. Both parts end where they
-say, so no byte can move from one to the other. tests/vectors/bep35/SPEC.md shows it byte by byte.
+Signed are the bytes of the torrent's `info` as found, followed by the bencoded `info` of the signature itself, which names the
+algorithm and whatever the signer states about the torrent. Both parts end where they say, so no byte can move from one to the
+other. docs/bep35.md is the specification, tests/vectors/bep35/SPEC.md shows it byte by byte.
 
 Source: BEP-35; it names no algorithm, so the signed `alg` does.
 """
@@ -10,16 +10,20 @@ Source: BEP-35; it names no algorithm, so the signed `alg` does.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import nacl.exceptions
 from nacl.signing import SigningKey, VerifyKey
 
-from bep35.bencode import Bencoded, encode, join_raw, raw_items
+from bep35.bencode import Bencoded, encode
 from bep35.errors import BencodeError, SignatureError
-from bep35.metainfo import Metainfo, check_signer_id, parse
+from bep35.signatures import SIGNATURE_BYTES_MAX, SignatureEntry, check_signer_id, with_entry
+from bep35.torrent import parse
 
 ALGORITHM = "ed25519"
+RSA_ALGORITHM = "rsa-sha256"
+"""RSASSA-PKCS1-v1_5 with SHA-256 (RFC 8017)."""
 SIGNATURE_BYTES = 64
 PUBLIC_KEY_BYTES = 32
 INFO_BYTES_MAX = 4096
@@ -28,6 +32,22 @@ SIGNER_PREFIX = "org.fruit-testbed.release."
 
 Stated = str | int | list[str]
 """A value of a signature's info."""
+Sign = Callable[[bytes], bytes]
+"""Makes the signature over a message: a key in a file, behind a command, on a token."""
+
+
+class SignedTorrent(Protocol):
+    """What a signature is checked against: `torrent.Torrent`, or `metainfo.Metainfo`."""
+
+    @property
+    def info_raw(self) -> bytes:
+        """The bencoded `info` as found."""
+        ...
+
+    @property
+    def signatures(self) -> Mapping[str, SignatureEntry]:
+        """By signer id."""
+        ...
 
 
 def signer_id_of(public_key: bytes) -> str:
@@ -37,76 +57,95 @@ def signer_id_of(public_key: bytes) -> str:
 
 
 def sign(
-    raw: bytes, signer_id: str, signing_key: SigningKey, info: Mapping[str, str | int | Sequence[str]]
+    raw: bytes, signer_id: str, key: SigningKey | Sign, info: Mapping[str, str | int | Sequence[str]]
 ) -> bytes:
     """The torrent with this signer's signature added, or replaced; every other byte of it stays as it is.
 
     Args:
-        raw: a torrent that `parse` accepts.
+        raw: a torrent that `torrent.parse` accepts.
         signer_id: see `signer_id_of`.
-        signing_key: Ed25519.
+        key: Ed25519, or whatever makes such a signature over the bytes it is given.
         info: what the signer states, signed too. `alg` is added.
 
     Raises:
         BencodeError, MetainfoError: `raw` is no usable torrent, or `signer_id` no usable name.
         SignatureError: `info` holds something else than text, integers and lists of text, names another
-            algorithm, or is too large.
+            algorithm, or is too large; or `key` gave no signature.
     """
-    return attach(raw, signer_id, info, signing_key.sign(signed_bytes(raw, info)).signature)
+    message = signed_bytes(raw, info)
+    signature = key.sign(message).signature if isinstance(key, SigningKey) else key(message)
+    return attach(raw, signer_id, info, signature)
 
 
-def signed_bytes(torrent: Metainfo | bytes, info: Mapping[str, str | int | Sequence[str]]) -> bytes:
-    """What an Ed25519 signature has to be over, for keys that live elsewhere; give the result to `attach`.
+def signed_bytes(
+    torrent: SignedTorrent | bytes,
+    info: Mapping[str, str | int | Sequence[str]],
+    *,
+    algorithm: str = ALGORITHM,
+) -> bytes:
+    """What a signature has to be over, for keys that live elsewhere; give the result to `attach`.
 
     Raises: as `sign`.
     """
-    metainfo = torrent if isinstance(torrent, Metainfo) else parse(torrent)
-    return metainfo.info_raw + _info_raw(info)
+    read = parse(torrent) if isinstance(torrent, bytes) else torrent
+    return read.info_raw + _info_raw(info, algorithm)
 
 
 def attach(
-    raw: bytes, signer_id: str, info: Mapping[str, str | int | Sequence[str]], signature: bytes
+    raw: bytes,
+    signer_id: str,
+    info: Mapping[str, str | int | Sequence[str]],
+    signature: bytes,
+    *,
+    algorithm: str = ALGORITHM,
+    certificate: bytes | None = None,
 ) -> bytes:
     """The torrent with a signature made elsewhere over `signed_bytes(raw, info)`; it is not checked here.
 
-    Raises: as `sign`, and SignatureError where `signature` is not `SIGNATURE_BYTES` long.
+    Args:
+        certificate: DER, to be embedded; for `RSA_ALGORITHM`.
+
+    Raises: as `sign`, and SignatureError where `signature` does not have a length of `algorithm`.
     """
     check_signer_id(signer_id)
-    if len(signature) != SIGNATURE_BYTES:
+    if algorithm == ALGORITHM and len(signature) != SIGNATURE_BYTES:
         raise SignatureError(f"an Ed25519 signature is {SIGNATURE_BYTES} bytes, not {len(signature)}")
-    entry = {b"info": _info_raw(info), b"signature": encode(signature)}
-    items = raw_items(raw)
-    signatures = raw_items(items.get(b"signatures", b"de"))
-    signatures[signer_id.encode()] = join_raw(entry)
-    items[b"signatures"] = join_raw(signatures)
-    return parse(join_raw(items)).raw
+    if not 1 <= len(signature) <= SIGNATURE_BYTES_MAX:
+        raise SignatureError(f"a signature is 1 to {SIGNATURE_BYTES_MAX} bytes, not {len(signature)}")
+    return parse(with_entry(raw, signer_id, _info_raw(info, algorithm), signature, certificate)).raw
 
 
-def verify(metainfo: Metainfo, signer_id: str, public_key: bytes) -> dict[str, Stated]:
+def verify(torrent: SignedTorrent, signer_id: str, public_key: bytes) -> dict[str, Stated]:
     """Check one signer's Ed25519 signature; what the signer states, `alg` included, is the answer.
 
     Args:
-        metainfo: as `parse` made it.
+        torrent: as one of the parsers made it.
         signer_id: whose signature; its name alone proves nothing.
         public_key: the 32 bytes that the caller trusts, from elsewhere than the torrent.
 
     Raises:
         SignatureError: no such signer, another algorithm, another key, or signed bytes that were changed.
     """
-    entry = metainfo.signatures.get(signer_id)
-    if entry is None:
-        raise SignatureError(f"torrent is not signed by {signer_id}")
+    entry = entry_of(torrent, signer_id)
     if entry.info_raw is None or entry.info.get(b"alg") != ALGORITHM.encode():
         raise SignatureError(f"signature of {signer_id} is not stated to be {ALGORITHM}")
     if len(entry.signature) != SIGNATURE_BYTES or len(public_key) != PUBLIC_KEY_BYTES:
         raise SignatureError(f"signature or key of {signer_id} does not have the length of {ALGORITHM}")
     try:
-        VerifyKey(public_key).verify(metainfo.info_raw + entry.info_raw, entry.signature)
+        VerifyKey(public_key).verify(torrent.info_raw + entry.info_raw, entry.signature)
     except nacl.exceptions.BadSignatureError as error:
         raise SignatureError(
             f"signature of {signer_id} does not verify: another key, or the torrent was changed"
         ) from error
     return stated(entry.info)
+
+
+def entry_of(torrent: SignedTorrent, signer_id: str) -> SignatureEntry:
+    """What the torrent holds for this signer; `SignatureError` where that is nothing."""
+    entry = torrent.signatures.get(signer_id)
+    if entry is None:
+        raise SignatureError(f"torrent is not signed by {signer_id}")
+    return entry
 
 
 def stated(info: Mapping[bytes, Bencoded]) -> dict[str, Stated]:
@@ -138,11 +177,11 @@ def _refuse(value: object) -> str:
     )
 
 
-def _info_raw(info: Mapping[str, str | int | Sequence[str]]) -> bytes:
+def _info_raw(info: Mapping[str, str | int | Sequence[str]], algorithm: str) -> bytes:
     """The one encoding of what the signer states, with `alg`."""
-    complete = {"alg": ALGORITHM, **info}
-    if complete["alg"] != ALGORITHM:
-        raise SignatureError(f"only {ALGORITHM} signatures are made here, not {complete['alg']!r}")
+    complete = {"alg": algorithm, **info}
+    if complete["alg"] != algorithm:
+        raise SignatureError(f"only {algorithm} signatures are made here, not {complete['alg']!r}")
     for key, value in info.items():
         if isinstance(value, str | int):
             continue

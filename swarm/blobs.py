@@ -2,13 +2,15 @@
 
 One blob comes from one peer at a time, in ranges, so that a blob that does not match its hash has one
 culprit. A peer that lies is not asked again for that blob; one that is slow, or has it not yet, is asked
-again later. Pure: the core sends what `orders` returns and reports what came of it.
+again later. Blamed is the address: anybody with the swarm key can answer under any node's id, and the node
+itself would never be asked again. Pure: the core sends what `orders` returns and reports what came of it.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from attrs import Factory, define, frozen
 
@@ -21,8 +23,9 @@ BLOB_BYTES_MAX = 32 * 1024 * 1024
 """Held in memory while it comes: the block index of a 16 GiB image. A torrent file++ is at most 8 MiB."""
 BLOBS_MAX = 8
 """Blobs fetched at one time; a node works on one update and needs two."""
-SILENT_MAX = 64
-"""Peers remembered for having said nothing; beyond it the one that was silent longest ago is forgotten."""
+BLAMED_MAX = 64
+"""Addresses remembered for each kind of disappointment; beyond it the oldest is forgotten. More: memory for whoever has many
+addresses; fewer: he is asked again sooner."""
 PAUSE_MIN_S = 1.0
 PAUSE_MAX_S = 20.0
 """Before a peer that could not give the blob is asked for it again. A block index takes a Pi several seconds
@@ -52,7 +55,7 @@ class Finished:
 
 @define
 class _Rest:
-    """A peer that could not give this blob: not before `until_s`."""
+    """Who could not give this blob is not asked before `until_s`."""
 
     until_s: float
     tries: int
@@ -72,8 +75,9 @@ class _Fetch:
     """Ranges that came before the one ahead of them."""
     asked: set[int] = Factory(set)
     checked_bytes: int = 0
-    liars: set[bytes] = Factory(set)
-    resting: dict[bytes, _Rest] = Factory(dict)
+    liars: dict[Address, bytes] = Factory(dict)
+    """Whence came what cannot be, and under which node id: whoever is elsewhere under that id comes behind all others."""
+    resting: dict[Address, _Rest] = Factory(dict)
     why: str = "no peer is there to ask"
 
     def drop_source(self) -> None:
@@ -97,8 +101,8 @@ class BlobFetches:
         self._window = window
         self._give_up_s = give_up_s
         self._fetches: dict[tuple[str, bytes], _Fetch] = {}
-        self._silent: dict[bytes, int] = {}
-        """How often each peer gave no answer at all, since it last gave one, for whatever blob. Those who did come behind
+        self._silent: dict[Address, int] = {}
+        """How often no answer at all came from there, since the last one that did, for whatever blob. Those who did come behind
         everybody else: a peer that says nothing costs the whole time limit of a stream, again and again."""
         self.next_s = float("inf")
 
@@ -144,7 +148,7 @@ class BlobFetches:
 
     def arrived(self, order: Order, size_bytes: int, data: bytes, now_s: float) -> Finished | None:
         """A range came. Returns the blob when it is whole and matches its id."""
-        self._silent.pop(order.node_id, None)
+        self._silent.pop(order.address, None)
         fetch = self._current(order)
         if fetch is None:
             return None
@@ -165,13 +169,13 @@ class BlobFetches:
 
     def refused(self, order: Order, why: str, now_s: float) -> None:
         """The peer could not or would not give the range: another is asked, this one again later."""
-        self._silent.pop(order.node_id, None)
+        self._silent.pop(order.address, None)
         fetch = self._current(order)
         if fetch is None:
             return
-        tries = fetch.resting[order.node_id].tries + 1 if order.node_id in fetch.resting else 1
+        tries = fetch.resting[order.address].tries + 1 if order.address in fetch.resting else 1
         pause_s = min(PAUSE_MAX_S, PAUSE_MIN_S * 2.0 ** (tries - 1)) * self._rng.uniform(0.75, 1.25)
-        fetch.resting[order.node_id] = _Rest(now_s + pause_s, tries)
+        _blame(fetch.resting, order.address, _Rest(now_s + pause_s, tries))
         fetch.why = f"{order.address}: {why}"
         fetch.drop_source()
 
@@ -179,11 +183,9 @@ class BlobFetches:
         """The peer gave no answer: as `refused`, and it is asked again only when nobody else is left to ask."""
         fetch = self._current(order)
         if fetch is not None:
-            times = self._silent.pop(order.node_id, 0) + 1
+            times = self._silent.get(order.address, 0) + 1
             self.refused(order, why, now_s)
-            self._silent[order.node_id] = times
-            if len(self._silent) > SILENT_MAX:
-                del self._silent[next(iter(self._silent))]
+            _blame(self._silent, order.address, times)
 
     def lied(self, order: Order, why: str, now_s: float) -> None:
         """What the peer sent cannot be: it is not asked for this blob again."""
@@ -194,7 +196,7 @@ class BlobFetches:
     def called_liar(self, order: Order) -> bool:
         """True if the peer of this order has been caught with false bytes for this very blob."""
         fetch = self._fetches.get((order.kind, order.blob_id))
-        return fetch is not None and order.node_id in fetch.liars
+        return fetch is not None and order.address in fetch.liars
 
     def _current(self, order: Order) -> _Fetch | None:
         """The fetch an answer belongs to; None if it is over, or has turned to another peer meanwhile."""
@@ -204,15 +206,17 @@ class BlobFetches:
         return fetch if order.get.offset in fetch.asked else None
 
     def _lied(self, fetch: _Fetch, order: Order, why: str, now_s: float) -> None:
-        fetch.liars.add(order.node_id)
+        _blame(fetch.liars, order.address, order.node_id)
         fetch.why = f"{order.address}: {why}"
         fetch.drop_source()
         fetch.give_up_s = max(fetch.give_up_s, now_s + PAUSE_MIN_S)
 
     def _choose_source(self, fetch: _Fetch, now_s: float, candidates: Candidates) -> None:
-        for peer in sorted(candidates(fetch.holders_of), key=lambda p: self._silent.get(p.node_id, 0)):
-            rest = fetch.resting.get(peer.node_id)
-            if peer.node_id in fetch.liars or (rest is not None and rest.until_s > now_s):
+        dubious = set(fetch.liars.values())
+        known = candidates(fetch.holders_of)
+        for peer in sorted(known, key=lambda p: (p.node_id in dubious, self._silent.get(p.address, 0))):
+            rest = fetch.resting.get(peer.address)
+            if peer.address in fetch.liars or (rest is not None and rest.until_s > now_s):
                 continue
             fetch.source = peer
             fetch.check = check_for(fetch.kind)
@@ -240,6 +244,17 @@ class BlobFetches:
             fetch.check.add(part)
             fetch.parts.append(part)
             fetch.checked_bytes += len(part)
+
+
+T = TypeVar("T")
+
+
+def _blame(blamed: dict[Address, T], address: Address, what: T) -> None:
+    """Remember it, as the newest of at most `BLAMED_MAX`."""
+    blamed.pop(address, None)
+    blamed[address] = what
+    if len(blamed) > BLAMED_MAX:
+        del blamed[next(iter(blamed))]
 
 
 def _due_s(fetch: _Fetch, now_s: float) -> float:

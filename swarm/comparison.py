@@ -7,7 +7,7 @@ began.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from enum import Enum
 
 from attrs import Factory, define
@@ -43,6 +43,8 @@ class Comparison:
     node_id: bytes
     address: Address
     theirs: bytes
+    wide: bool = False
+    """With a node of another site: about what leaves a site only."""
     gives: list[Record] = Factory(list)
     wants: list[tuple[str, bytes]] = Factory(list)
     asked: list[tuple[str, bytes]] = Factory(list)
@@ -56,14 +58,15 @@ class Comparison:
 
     def begin(self, store: RecordStore) -> Sync:
         """The first question."""
-        return Sync(bucket_digests(store.summary()))
+        return Sync(bucket_digests(store.summary(wide=self.wide)), self.wide)
 
-    def compared(self, reply: SyncReply, store: RecordStore, urgent: Collection[str]) -> Exchange | None:
+    def compared(self, reply: SyncReply, store: RecordStore) -> Exchange | None:
         """What to give and take, now that it is known where the stores differ; None if there is nothing."""
         rows = list(reply.rows)
-        self.wants = sorted(store.wanted(rows), key=lambda wanted: wanted[0] not in urgent)
-        self.gives = lacking(store, reply.buckets, rows)
-        self.more = len(rows) > ROWS_MAX // 2
+        self.wants = store.wanted(rows)
+        self.gives = lacking(store, reply.buckets, rows, wide=self.wide)
+        # A chain is asked for in parts, and what it judges may be wanted only after that.
+        self.more = len(rows) > ROWS_MAX // 2 or store.behind_a_chain(rows)
         return self.next_exchange()
 
     def exchanged(self, received: Sequence[Record], store: RecordStore) -> Exchange | Sync | None:
@@ -116,10 +119,9 @@ class ComparisonPace:
         """True while so much is being asked that announced records have to wait for the next comparison."""
         return len(self._under_way) >= CROWD_MAX
 
-    def may_begin(self, peer: Peer, digest: bytes, now_s: float) -> Begin:
-        """Whether to compare now with a peer that shows another digest than ours, `digest`. NOW counts as
-        begun."""
-        settled = peer.settled == (digest, peer.digest)
+    def may_begin(self, peer: Peer, digests: tuple[bytes, bytes | None], now_s: float) -> Begin:
+        """Whether to compare now with a peer whose digest differs; `digests` are ours and its own. NOW counts as begun."""
+        settled = peer.settled == digests
         pause_s = SETTLED_S if settled else _pause_s(peer.failures)
         if now_s - peer.compared_s < pause_s or self.busy_with(peer.info.address):
             return Begin.NO
@@ -142,7 +144,7 @@ class ComparisonPace:
             peer.failures = min(peer.failures + 1, 16)
             return _pause_s(peer.failures)
         peer.failures = 0
-        peer.digest = None
+        peer.digest = peer.wide = None
         peer.settled = (digest, talk.theirs)
         return None
 

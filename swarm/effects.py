@@ -9,6 +9,8 @@ from __future__ import annotations
 from attrs import frozen
 
 from swarm.address import Address
+from swarm.discovery.dht.messages import Ask, Told
+from swarm.errors import Reason
 from swarm.news.record import Record
 
 
@@ -31,6 +33,8 @@ class OpenStream:
     peer: Address
     request: bytes
     timeout_s: float
+    datagrams_to: Address | None = None
+    """Where the peer's datagrams come from: if no stream reaches it, this may (`swarm.slices`)."""
 
 
 @frozen
@@ -75,7 +79,8 @@ class BlobUnavailable:
 
 @frozen
 class BlobWanted:
-    """A peer asked for a blob this node can make but does not hold ready (leaf hashes of its slot)."""
+    """A peer asked for a blob that is not ready here. Whether this node can make it (the leaf hashes of an image it serves), and
+    how often it does, is for the host to judge: whoever likes may ask, as often as he likes, for what nobody has."""
 
     kind: str
     blob_id: bytes
@@ -87,12 +92,33 @@ class PeersChanged:
 
 
 @frozen
+class TableHeard:
+    """A message for the distributed hash table; a record in it has been offered to the store already."""
+
+    message: Ask | Told
+    source: Address
+
+
+@frozen
+class DialWanted:
+    """A peer dials this node for an image, and can be reached only if it is dialled itself at this moment."""
+
+    holding: bytes
+    """First 8 bytes of the image's infohash."""
+    node_id: bytes
+    address: Address
+    """Its transfer port."""
+
+
+@frozen
 class Refused:
     """Something from outside was refused; count it under (`what`, `why`), show it in doctor."""
 
     what: str
     why: str
     source: str
+    reason: Reason = Reason.OTHER
+    """The same in stable words."""
 
 
 SwarmEffect = (
@@ -105,5 +131,7 @@ SwarmEffect = (
     | BlobUnavailable
     | BlobWanted
     | PeersChanged
+    | TableHeard
+    | DialWanted
     | Refused
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 
-from swarm.errors import RefusedError
+from swarm.errors import Reason, RefusedError
 from swarm.seal import NONCE_BYTES, OVERHEAD_BYTES, Keyring
 from swarm.wire import (
     FRAME_BYTES_MAX,
@@ -31,11 +31,13 @@ _REPLY = b"fruit-reply-1"
 
 
 class Envelope:
-    """Seals and opens with one keyring. Nonces come from `rng`: on a real node it must draw on the system's
-    entropy."""
+    """Seals and opens with one keyring, which may be changed between two calls.
+
+    Nonces come from `rng`: on a real node it must draw on the system's entropy.
+    """
 
     def __init__(self, keyring: Keyring, rng: random.Random) -> None:
-        self._keyring = keyring
+        self.keyring = keyring
         self._rng = rng
 
     def seal_datagram(self, message: Datagram) -> bytes:
@@ -44,7 +46,7 @@ class Envelope:
 
     def open_datagram(self, sealed: bytes) -> Datagram:
         """Raises `RefusedError` for anything but a datagram of this swarm."""
-        return decode_datagram(self._keyring.open(sealed, _DATAGRAM))
+        return decode_datagram(self.keyring.open(sealed, _DATAGRAM))
 
     def seal_request(self, message: Request) -> tuple[bytes, bytes]:
         """The exchange id, to open the reply with, and the frame to send."""
@@ -54,9 +56,9 @@ class Envelope:
     def open_request(self, frame: bytes) -> tuple[bytes, Request]:
         """The exchange id and the request; raises `RefusedError`."""
         if len(frame) > STREAM_FRAME_BYTES_MAX:
-            raise RefusedError("stream frame is too large")
+            raise RefusedError("stream frame is too large", Reason.TOO_LARGE)
         exchange_id, sealed = frame[:EXCHANGE_ID_BYTES], frame[EXCHANGE_ID_BYTES:]
-        return exchange_id, decode_request(self._keyring.open(sealed, _REQUEST + exchange_id))
+        return exchange_id, decode_request(self.keyring.open(sealed, _REQUEST + exchange_id))
 
     def seal_reply(self, exchange_id: bytes, message: Reply) -> bytes:
         """The frame that answers the request of this exchange."""
@@ -65,8 +67,8 @@ class Envelope:
     def open_reply(self, exchange_id: bytes, frame: bytes) -> Reply:
         """The reply to the request of this exchange and no other; raises `RefusedError`."""
         if len(frame) > STREAM_FRAME_BYTES_MAX:
-            raise RefusedError("stream frame is too large")
-        return decode_reply(self._keyring.open(frame, _REPLY + exchange_id))
+            raise RefusedError("stream frame is too large", Reason.TOO_LARGE)
+        return decode_reply(self.keyring.open(frame, _REPLY + exchange_id))
 
     def _seal(self, data: bytes, context: bytes) -> bytes:
-        return self._keyring.seal(data, context, self._rng.randbytes(NONCE_BYTES))
+        return self.keyring.seal(data, context, self._rng.randbytes(NONCE_BYTES))

@@ -50,3 +50,9 @@ class Hello:
     """The sender hears the receiver's multicast: they share a LAN."""
     ping: bytes = b""
     pong: bytes = b""
+    wide: bytes = bytes(DIGEST_BYTES)
+    """As `digest`, over what leaves a site: nodes of different sites compare this one."""
+    fetching: bytes = b""
+    """First 8 bytes of the infohash of the image the sender wants and does not have whole; empty: none."""
+    able: bool = True
+    """The sender could speak to the outside for its site: no quota, battery or hour keeps it from it."""

@@ -27,7 +27,7 @@ from nacl.bindings import (
 )
 from nacl.exceptions import CryptoError
 
-from swarm.errors import KeyFileError, RefusedError
+from swarm.errors import KeyFileError, Reason, RefusedError
 
 KEY_BYTES = 32
 KEYS_MAX = 8
@@ -37,6 +37,7 @@ TAG_BYTES = 16
 KEY_ID_BYTES = 4
 HEADER_BYTES = 1 + KEY_ID_BYTES + NONCE_BYTES
 OVERHEAD_BYTES = HEADER_BYTES + TAG_BYTES
+UNKNOWN_KEY = "sealed with a key that is not in this keyring"
 _VERSION = b"\x01"
 
 
@@ -81,12 +82,12 @@ class Keyring:
         The errors' words are few and fixed, so that they can be counted.
         """
         if len(sealed) < OVERHEAD_BYTES:
-            raise RefusedError("too short to be sealed")
+            raise RefusedError("too short to be sealed", Reason.NOT_SEALED)
         if sealed[:1] != _VERSION:
-            raise RefusedError("not a sealed message of version 1")
+            raise RefusedError("not a sealed message of version 1", Reason.NOT_SEALED)
         key = self._by_id.get(sealed[1 : 1 + KEY_ID_BYTES])
         if key is None:
-            raise RefusedError("sealed with a key that is not in this keyring")
+            raise RefusedError(UNKNOWN_KEY, Reason.NOT_SEALED)
         header, nonce = sealed[:HEADER_BYTES], sealed[1 + KEY_ID_BYTES : HEADER_BYTES]
         try:
             return bytes(
@@ -95,4 +96,5 @@ class Keyring:
                 )
             )
         except CryptoError:
-            raise RefusedError("sealed message was changed on its way, or meant for something else") from None
+            words = "sealed message was changed on its way, or meant for something else"
+            raise RefusedError(words, Reason.NOT_SEALED) from None

@@ -20,18 +20,16 @@ from swarm.wire import (
     Chunk,
     Exchange,
     Get,
+    Holders,
     No,
     Records,
     Reply,
     Request,
     Sync,
     SyncReply,
+    Who,
 )
 
-BLOB_WANTED_GAP_S = 5.0
-"""Least time between two `BlobWanted` for one blob."""
-BLOBS_WANTED_MAX = 64
-"""Blobs wanted within that time; a peer that asks for random ids fills this and nothing else."""
 BlobSource = Callable[[str, bytes], bytes | None]
 """(kind, id) -> the blob if it is at hand."""
 
@@ -44,10 +42,9 @@ class Server:
         self._blobs = blobs
         self._table = table
         self._rng = rng
-        self._wanted_s: dict[bytes, float] = {}
 
-    def reply(self, request: Request, asker: Address, now_s: float) -> tuple[Reply, list[BlobWanted]]:
-        """The reply, and a blob that this node would have to make ready to do better.
+    def reply(self, request: Request, asker: Address) -> tuple[Reply, list[BlobWanted]]:
+        """The reply, and the blob that is not ready here.
 
         The records of an `Exchange` have been taken in before.
         """
@@ -57,13 +54,21 @@ class Server:
             case Exchange():
                 return self._exchange(request), []
             case Get():
-                return self._get(request, now_s)
+                return self._get(request)
+            case Who(holding=holding):
+                return self._who(holding, asker), []
 
     def _sync(self, request: Sync, asker: Address) -> SyncReply:
         told = worth_telling(self._table.all(), asker)
         chosen = self._rng.sample(told, min(TOLD_PEERS_MAX, len(told)))
-        whole, rows = differing_rows(self._store.summary(), request.buckets, ROWS_MAX)
+        summary = self._store.summary(wide=request.wide)
+        whole, rows = differing_rows(summary, request.buckets, ROWS_MAX)
         return SyncReply(whole, tuple(rows), tuple(chosen))
+
+    def _who(self, holding: bytes, asker: Address) -> Holders:
+        found = [peer for peer in self._table.all() if holding in peer.info.holdings]
+        found.sort(key=lambda peer: -peer.info.heard_s)
+        return Holders(tuple(worth_telling(found, asker)[:TOLD_PEERS_MAX]))
 
     def _exchange(self, request: Exchange) -> Records:
         found: list[Record] = []
@@ -73,22 +78,13 @@ class Server:
                 found += entry.records
         return Records(tuple(take(found, RECORDS_MAX, RECORDS_BYTES_MAX)[0]))
 
-    def _get(self, request: Get, now_s: float) -> tuple[Chunk | No, list[BlobWanted]]:
+    def _get(self, request: Get) -> tuple[Chunk | No, list[BlobWanted]]:
         blob = self._blobs(request.kind, request.blob_id)
         if blob is None:
-            return No("does not hold it ready"), self._want(request, now_s)
+            return No("does not hold it ready"), [BlobWanted(request.kind, request.blob_id)]
         if request.offset >= len(blob):
             return No("the range begins behind the end"), []
         return Chunk(len(blob), blob[request.offset : request.offset + request.length]), []
-
-    def _want(self, request: Get, now_s: float) -> list[BlobWanted]:
-        told_s = self._wanted_s
-        for blob_id in [b for b, at_s in told_s.items() if now_s - at_s >= BLOB_WANTED_GAP_S]:
-            del told_s[blob_id]
-        if request.blob_id in told_s or len(told_s) >= BLOBS_WANTED_MAX:
-            return []
-        told_s[request.blob_id] = now_s
-        return [BlobWanted(request.kind, request.blob_id)]
 
 
 def worth_telling(peers: Sequence[Peer], asker: Address) -> list[Address]:

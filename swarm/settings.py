@@ -24,7 +24,7 @@ class SwarmSettings:
     minutes."""
     neighbour_fanout: int = 2
     """Neighbours that get urgent news by unicast besides the multicast, which Wi-Fi loses more often."""
-    urgent_kinds: frozenset[str] = frozenset({"manifest"})
+    urgent_kinds: frozenset[str] = frozenset({"root", "manifest", "switch"})
     """Kinds whose news speeds up the pulling everywhere."""
     hot_rounds_s: tuple[float, ...] = (1.0, 2.5, 5.0, 9.0, 14.0)
     """When, after urgent news, a node compares stores with others. More rounds reach the last nodes sooner at

@@ -1,7 +1,7 @@
 """What a node says of itself: the body of a `status` record.
 
-Body: msgpack ``[1, at_s, name, site, release, version, infohash8, state, why, quarantined, uptime_s,
-software]``, at most 1 KiB so that the whole record travels in one datagram. The record's key is the node
+Body: msgpack ``[2, at_s, name, site, release, version, infohash8, state, why, quarantined, uptime_s,
+software, hardware, slot_bytes]``, at most 1 KiB so that the whole record travels in one datagram. The record's key is the node
 id, its one signature is by the node's identity key, and its sequence is the node's time in milliseconds.
 """
 
@@ -26,7 +26,11 @@ STATE_CHARS_MAX = 24
 WHY_CHARS_MAX = 160
 QUARANTINED_MAX = 8
 INFOHASH_PREFIX_BYTES = 8
-_FORMAT = 1
+HARDWARE_MAX = 4
+"""Names of hardware that are told. A board has two or three names, such as those of its device tree."""
+WHY_CHARS_KEPT = 16
+"""Where words in wide scripts do not all fit, a reason is cut to no less than this before hardware is left out."""
+_FORMAT = 2
 _NUMBER_MAX = 2**53 - 1
 
 
@@ -65,6 +69,10 @@ class NodeStatus:
     """Of the daemon."""
     software: str
     """Version of fruitd."""
+    hardware: tuple[str, ...] = ()
+    """What it takes images for, as many names as are told."""
+    slot_bytes: int = 0
+    """Size of its smaller slot; 0 where it has none or does not know."""
 
     def encode(self) -> bytes:
         """The body of the record."""
@@ -81,6 +89,8 @@ class NodeStatus:
             quarantined,
             self.uptime_s,
             self.software,
+            list(self.hardware),
+            self.slot_bytes,
         ]
         return bytes(msgpack.packb([_FORMAT, *fields]))
 
@@ -94,7 +104,7 @@ class NodeStatus:
         except (ValueError, msgpack.UnpackException) as error:
             raise RefusedError(f"status is not msgpack: {error}") from error
         match value:
-            case [int(form), *fields] if form == _FORMAT and len(fields) == 11:
+            case [int(form), *fields] if form == _FORMAT and len(fields) == 13:
                 status = cls._from_fields(fields)
             case _:
                 raise RefusedError(f"status is not of format {_FORMAT}; a newer fruitd may read it")
@@ -104,9 +114,12 @@ class NodeStatus:
 
     @classmethod
     def _from_fields(cls, fields: list[Any]) -> NodeStatus:
-        at_s, name, site, release, version, infohash8, state, why, quarantined, uptime_s, software = fields
+        at_s, name, site, release, version, infohash8, state, why, quarantined, uptime_s, *rest = fields
+        software, hardware, slot_bytes = rest
         if not isinstance(quarantined, list) or len(quarantined) > QUARANTINED_MAX:
             raise RefusedError(f"status has no list of at most {QUARANTINED_MAX} quarantined releases")
+        if not isinstance(hardware, list) or len(hardware) > HARDWARE_MAX:
+            raise RefusedError(f"status has no list of at most {HARDWARE_MAX} names of hardware")
         return cls(
             at_s=_count(at_s, "time"),
             name=_text(name, "name", NAME_CHARS_MAX),
@@ -119,12 +132,15 @@ class NodeStatus:
             quarantined=tuple(_quarantined(row) for row in quarantined),
             uptime_s=_count(uptime_s, "uptime"),
             software=_text(software, "software", NAME_CHARS_MAX),
+            hardware=tuple(_text(name, "hardware", NAME_CHARS_MAX) for name in hardware),
+            slot_bytes=_count(slot_bytes, "slot size"),
         )
 
     def fitted(self) -> NodeStatus:
         """The same status with texts made printable and cut to the bounds, so that `decode` accepts it.
 
-        A reason in wide characters is cut further until the whole fits; numbers are held within their range.
+        Where wide characters make it too long, the reason is cut further, then hardware is left out; numbers are held
+        within their range.
         """
         status = attrs.evolve(
             self,
@@ -142,10 +158,18 @@ class NodeStatus:
             ),
             uptime_s=_held(self.uptime_s),
             software=_cut(self.software, NAME_CHARS_MAX),
+            hardware=tuple(_cut(name, NAME_CHARS_MAX) for name in self.hardware[:HARDWARE_MAX]),
+            slot_bytes=_held(self.slot_bytes),
         )
-        while len(status.encode()) > STATUS_BYTES_MAX and status.why:
-            status = attrs.evolve(status, why=_cut(status.why, len(status.why) - 1))
+        while len(status.encode()) > STATUS_BYTES_MAX:
+            status = status._shorter()
         return status
+
+    def _shorter(self) -> NodeStatus:
+        """A little less of what can best be done without."""
+        if len(self.why) > WHY_CHARS_KEPT or not self.hardware:
+            return attrs.evolve(self, why=_cut(self.why, len(self.why) - 1))
+        return attrs.evolve(self, hardware=self.hardware[:-1])
 
 
 def status_record(status: NodeStatus, identity: SecretKey, now_s: float, after: int = 0) -> Record:

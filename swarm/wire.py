@@ -2,7 +2,8 @@
 description.
 
 Every message is msgpack ``[version, type, field, ...]`` with one canonical encoding, sealed (`swarm.seal`)
-under a context of its own. Datagrams: `Hello`, `Push`, `Have`. Streams carry one request and one reply:
+under a context of its own. Datagrams: `Hello`, `Push`, `Have`; `Ask`, `Told` of the
+DHT; `Meet`, `Go`, `Dial`. Streams carry one request and one reply:
 `Sync` -> `SyncReply`, `Exchange` -> `Records`, `Get` -> `Chunk`; any request may be answered with `No`.
 
 A decoder returns what its encoder could have written, or raises `RefusedError`; nothing else escapes.
@@ -11,14 +12,21 @@ A decoder returns what its encoder could have written, or raises `RefusedError`;
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import ip_address
 from typing import Any, TypeAlias
 
+import attrs
 import msgpack
-from attrs import frozen
+from attrs import evolve, frozen
 
 from swarm.address import Address
+from swarm.discovery import meeting
+from swarm.discovery.dht import messages as dht
 from swarm.errors import RefusedError
+from swarm.fields import address as _address
+from swarm.fields import listed as _list
+from swarm.fields import number as _number
+from swarm.fields import octets as _bytes
+from swarm.fields import text as _text
 from swarm.me import (
     DIGEST_BYTES,
     ECHO_BYTES,
@@ -76,9 +84,13 @@ class Have:
 
 @frozen
 class Sync:
-    """Where do our stores differ? `buckets` are 64 digests of 8 bytes of the asker's store."""
+    """Where do our stores differ? `buckets` are 64 digests of 8 bytes of the asker's store.
+
+    `wide`: of what leaves a site only; the answer is about the same.
+    """
 
     buckets: tuple[bytes, ...]
+    wide: bool = False
 
 
 @frozen
@@ -133,9 +145,45 @@ class No:
     why: str
 
 
-Datagram: TypeAlias = Hello | Push | Have
-Request: TypeAlias = Sync | Exchange | Get
-Reply: TypeAlias = SyncReply | Records | Chunk | No
+@frozen
+class PingFor:
+    """I get no answer from this node of our site: do you?"""
+
+    node_id: bytes
+
+
+@frozen
+class Word:
+    """What a `PingFor` came to: the node has `answered` the sender of this, or has not yet."""
+
+    node_id: bytes
+    answered: bool
+
+
+@frozen
+class Suspicion:
+    """Neither the sender nor whom it asked hears this node. Multicast: whoever does, or is it, says so."""
+
+    node_id: bytes
+
+
+@frozen
+class Who:
+    """Who holds this image? First 8 bytes of its infohash."""
+
+    holding: bytes
+
+
+@frozen
+class Holders:
+    """Control addresses of nodes that said so lately, those heard last first: hearsay, to be asked themselves."""
+
+    peers: tuple[Address, ...]
+
+
+Datagram: TypeAlias = Hello | Push | Have | PingFor | Word | Suspicion | dht.Ask | dht.Told | meeting.Meeting
+Request: TypeAlias = Sync | Exchange | Get | Who
+Reply: TypeAlias = SyncReply | Records | Chunk | No | Holders
 Message: TypeAlias = Datagram | Request | Reply
 
 
@@ -150,12 +198,19 @@ def fits_datagram(message: Datagram) -> bool:
     return len(encode(message)) <= DATAGRAM_BODY_BYTES_MAX
 
 
+def fitted(told: dht.Told) -> dht.Told:
+    """The answer with as many contacts as fit a datagram beside its value."""
+    while told.contacts and not fits_datagram(told):
+        told = evolve(told, contacts=told.contacts[:-1])
+    return told
+
+
 def decode_datagram(data: bytes) -> Datagram:
     """Read an opened datagram."""
     if len(data) > DATAGRAM_BODY_BYTES_MAX:
         raise RefusedError("datagram is too large")
     message = _decode(data)
-    if not isinstance(message, Hello | Push | Have):
+    if not isinstance(message, Datagram):
         raise RefusedError("message does not belong in a datagram")
     return message
 
@@ -163,7 +218,7 @@ def decode_datagram(data: bytes) -> Datagram:
 def decode_request(data: bytes) -> Request:
     """Read an opened stream request."""
     message = _decode(data)
-    if not isinstance(message, Sync | Exchange | Get):
+    if not isinstance(message, Sync | Exchange | Get | Who):
         raise RefusedError("message is not a request")
     return message
 
@@ -171,23 +226,38 @@ def decode_request(data: bytes) -> Request:
 def decode_reply(data: bytes) -> Reply:
     """Read an opened stream reply."""
     message = _decode(data)
-    if not isinstance(message, SyncReply | Records | Chunk | No):
+    if not isinstance(message, SyncReply | Records | Chunk | No | Holders):
         raise RefusedError("message is not a reply")
     return message
 
 
-def _fields(message: Message) -> tuple[int, list[Any]]:  # one line for each message: longer is not harder
+_AS_IT_STANDS: dict[type, int] = {
+    Have: 3,
+    PingFor: 6,
+    Word: 7,
+    Suspicion: 8,
+    Get: 20,
+    Chunk: 21,
+    No: 22,
+    Who: 25,
+}
+"""Type numbers of messages whose fields travel as they are, in order."""
+
+
+def _fields(message: Message) -> tuple[int, list[Any]]:
     match message:
         case Hello(me=me):
             names = [me.node_id, me.name, me.site, me.control_port, me.transfer_port]
             held = list(message.holdings)
-            return 1, [*names, message.digest, held, message.near, message.ping, message.pong]
+            echoes = [message.ping, message.pong]
+            site = [message.wide, message.fetching, message.able]
+            return 1, [*names, message.digest, held, message.near, *echoes, *site]
         case Push():
             return 2, [message.record.encode()]
-        case Have():
-            return 3, [message.kind, message.key, message.sequence, message.hash8]
+        case dht.Ask() | dht.Told() | meeting.Meet() | meeting.Go() | meeting.Dial():
+            return _fields_of_discovery(message)
         case Sync():
-            return 16, [list(message.buckets)]
+            return 16, [list(message.buckets), message.wide]
         case SyncReply():
             told = [[address.host, address.port] for address in message.peers]
             return 17, [list(message.buckets), [list(row) for row in message.rows], told]
@@ -196,12 +266,16 @@ def _fields(message: Message) -> tuple[int, list[Any]]:  # one line for each mes
             return 18, [[record.encode() for record in message.records], wanted]
         case Records():
             return 19, [[record.encode() for record in message.records]]
-        case Get():
-            return 20, [message.kind, message.blob_id, message.offset, message.length]
-        case Chunk():
-            return 21, [message.size_bytes, message.data]
-        case No():
-            return 22, [message.why]
+        case Holders():
+            return 26, [[[address.host, address.port] for address in message.peers]]
+        case _:
+            return _AS_IT_STANDS[type(message)], list(attrs.astuple(message, recurse=False))
+
+
+def _fields_of_discovery(message: dht.Ask | dht.Told | meeting.Meeting) -> tuple[int, list[Any]]:
+    if isinstance(message, dht.Ask | dht.Told):
+        return dht.fields_of(message)
+    return meeting.fields_of(message)
 
 
 def _decode(data: bytes) -> Message:
@@ -237,6 +311,9 @@ def _hello(
     near: Any,
     ping: Any,
     pong: Any,
+    wide: Any,
+    fetching: Any,
+    able: Any,
 ) -> Hello:
     me = Me(
         _bytes(node_id, "node id", NODE_ID_BYTES),
@@ -246,10 +323,12 @@ def _hello(
         _number(transfer_port, "transfer port", 0, 65535),
     )
     held = tuple(_bytes(h, "holding", HOLDING_BYTES) for h in _list(holdings, "holdings", HOLDINGS_MAX))
-    echoes = [_bytes(e, "echo", ECHO_BYTES) if e != b"" else b"" for e in (ping, pong)]
-    if not isinstance(near, bool):
-        raise RefusedError("near is not yes or no")
-    return Hello(me, _bytes(digest, "digest", DIGEST_BYTES), held, near, *echoes)
+    ping, pong = (_bytes(e, "echo", ECHO_BYTES) if e != b"" else b"" for e in (ping, pong))
+    if not isinstance(near, bool) or not isinstance(able, bool):
+        raise RefusedError("near or able is not yes or no")
+    wanted = _bytes(fetching, "fetching", HOLDING_BYTES) if fetching != b"" else b""
+    digest, wide = (_bytes(d, "digest", DIGEST_BYTES) for d in (digest, wide))
+    return Hello(me, digest, held, near, ping, pong, wide, wanted, able)
 
 
 def _push(record: Any) -> Push:
@@ -260,11 +339,35 @@ def _have(kind: Any, key: Any, sequence: Any, hash8: Any) -> Have:
     return Have(*_row([kind, key, sequence, hash8]))
 
 
-def _sync(buckets: Any) -> Sync:
+def _ping_for(node_id: Any) -> PingFor:
+    return PingFor(_bytes(node_id, "node id", NODE_ID_BYTES))
+
+
+def _word(node_id: Any, answered: Any) -> Word:
+    if not isinstance(answered, bool):
+        raise RefusedError("answered is not yes or no")
+    return Word(_bytes(node_id, "node id", NODE_ID_BYTES), answered)
+
+
+def _suspicion(node_id: Any) -> Suspicion:
+    return Suspicion(_bytes(node_id, "node id", NODE_ID_BYTES))
+
+
+def _who(holding: Any) -> Who:
+    return Who(_bytes(holding, "holding", HOLDING_BYTES))
+
+
+def _holders(peers: Any) -> Holders:
+    return Holders(tuple(_address(p) for p in _list(peers, "peers", TOLD_PEERS_MAX)))
+
+
+def _sync(buckets: Any, wide: Any) -> Sync:
     digests = tuple(_bytes(b, "bucket", 8) for b in _list(buckets, "buckets", BUCKETS))
     if len(digests) != BUCKETS:
         raise RefusedError(f"sync does not have {BUCKETS} buckets")
-    return Sync(digests)
+    if not isinstance(wide, bool):
+        raise RefusedError("wide is not yes or no")
+    return Sync(digests, wide)
 
 
 def _sync_reply(buckets: Any, rows: Any, peers: Any) -> SyncReply:
@@ -303,43 +406,26 @@ def _no(why: Any) -> No:
 
 
 _READERS: dict[int, tuple[int, Callable[..., Message]]] = {
-    1: (10, _hello),
+    1: (13, _hello),
     2: (1, _push),
     3: (4, _have),
-    16: (1, _sync),
+    6: (1, _ping_for),
+    7: (2, _word),
+    8: (1, _suspicion),
+    **dht.READERS,
+    **meeting.READERS,
+    16: (2, _sync),
     17: (3, _sync_reply),
     18: (2, _exchange),
     19: (1, _records_reply),
     20: (4, _get),
     21: (2, _chunk),
     22: (1, _no),
+    25: (1, _who),
+    26: (1, _holders),
 }
 """Type number -> how many fields follow, and what reads them. Numbers below 16 are datagrams. Never used
 twice."""
-
-
-def _bytes(value: Any, what: str, size: int) -> bytes:
-    if not isinstance(value, bytes) or len(value) != size:
-        raise RefusedError(f"{what} is not {size} bytes")
-    return value
-
-
-def _text(value: Any, what: str, chars_max: int) -> str:
-    if not isinstance(value, str) or len(value) > chars_max or not value.isprintable():
-        raise RefusedError(f"{what} is not a printable text of at most {chars_max} characters")
-    return value
-
-
-def _number(value: Any, what: str, least: int, most: int) -> int:
-    if type(value) is not int or not least <= value <= most:
-        raise RefusedError(f"{what} is not a whole number from {least} to {most}")
-    return value
-
-
-def _list(value: Any, what: str, count_max: int) -> list[Any]:
-    if not isinstance(value, list) or len(value) > count_max:
-        raise RefusedError(f"{what} is not a list of at most {count_max}")
-    return value
 
 
 def _kind(value: Any) -> str:
@@ -379,16 +465,3 @@ def _records(value: Any) -> tuple[Record, ...]:
     if sum(len(e) for e in encoded if isinstance(e, bytes)) > RECORDS_BYTES_MAX:
         raise RefusedError(f"records are more than {RECORDS_BYTES_MAX} bytes together")
     return tuple(_record(e) for e in encoded)
-
-
-def _address(value: Any) -> Address:
-    if not isinstance(value, list) or len(value) != 2 or not isinstance(value[0], str):
-        raise RefusedError("peer is not [host, port]")
-    host = value[0]
-    try:
-        literal = ip_address(host)
-    except ValueError:
-        raise RefusedError("peer's host is not an IP address") from None
-    if str(literal) != host or "%" in host or literal.is_unspecified or literal.is_multicast:
-        raise RefusedError("peer's host is not the address of one computer")
-    return Address(host, _number(value[1], "port", 1, 65535))

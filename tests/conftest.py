@@ -1,12 +1,55 @@
-"""What all tests share: tests marked `root` are skipped by name without root, and fail instead where CI says that it is root."""
+"""What all tests share: what needs root, in which order they run, and what keeps tests that run beside each other apart.
+
+Tests marked `root` are skipped by name without root, and fail instead where CI says that it is root.
+"""
 
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
+from fruitd.demo import cluster
+
+# An example is not wrong because the machine is busy: by default 200 ms are an error, and a second to make data a failed check.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
+
+pytest_plugins = ["tests.attacks.scoring"]
 NO_SKIP = "FRUIT_NO_ROOT_SKIP"
+LONG = (
+    "tests/swarm_of_daemons/test_twenty_nodes.py",
+    "tests/unbrickable/test_crash_states.py",
+    "tests/hw/test_garbage.py",
+    "tests/fuzz/",
+    "tests/swarm_of_daemons/",
+    "tests/unbrickable/",
+    "tests/simulations/",
+    "tests/attacks/",
+    "tests/swarm/",
+)
+"""Begun first, in this order, so that the last minutes are short tests: a process that is left with a long one would keep the
+others waiting. A file or folder that is new and long belongs here; left out, it costs time, nothing else."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Processes that test beside each other never give one port to two daemons."""
+    worker: dict[str, Any] | None = getattr(config, "workerinput", None)
+    if worker is not None:
+        number, count = int(worker["workerid"].removeprefix("gw")), int(worker["workercount"])
+        cluster.PORTS = cluster.PORTS[number % count :: count]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long begins first."""
+    items.sort(
+        key=lambda item: next(
+            (n for n, begins in enumerate(LONG) if item.nodeid.startswith(begins)), len(LONG)
+        )
+    )
 
 
 @pytest.hookimpl(tryfirst=True)

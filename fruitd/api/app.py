@@ -1,7 +1,8 @@
 """The routes of the API: what may be asked, how large it may be, and what the answers mean.
 
-Reading: GET /v1/status, /v1/nodes, /v1/history?limit=, /v1/doctor, /v1/watch (one status a line).
-Acting: POST /v1/hold, /v1/resume, /v1/rollback, /v1/publish, each with a JSON object as its body.
+Reading: GET /v1/status, /v1/nodes, /v1/members, /v1/stack, /v1/history?limit=, /v1/doctor, /v1/records?kind=, /v1/watch (one
+status a line). Acting: POST /v1/hold, /v1/resume, /v1/reload, /v1/rollback, /v1/lift, /v1/publish, /v1/stack/map, each with a
+JSON object as its body; POST /v1/records with one encoded record.
 An answer that is not 200 is {"error": one line for a person}. docs/api.md holds every schema.
 """
 
@@ -9,15 +10,18 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import trio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fruitd.api.port import Json, NodeView
 from fruitd.errors import FruitError, RefusedError, RetryError, UsageError
@@ -27,11 +31,18 @@ BODY_BYTES_MAX = 16 * 1024 * 1024
 """A torrent file++ of 8 MiB and a manifest, as base64 in JSON. Larger: a request could eat the memory."""
 COMMAND_BYTES_MAX = 16 * 1024
 """A request that acts and carries only a reason."""
+RECORD_BYTES_MAX = 4096
+"""One record, as it travels."""
+KIND_CHARS_MAX = 16
 BODY_TIMEOUT_S = 30.0
 """A client on the same machine that cannot send its request in this time never will."""
 WHY_CHARS_MAX = 160
 """A reason fits the node's status record."""
 PATH_CHARS_MAX = 4096
+PARCELS_MAX = 8
+"""As many as a manifest names of one release."""
+NODES_ASKED_MAX = 32
+"""Bays of a stack."""
 HISTORY_LIMIT = 50
 HISTORY_LIMIT_MAX = 2000
 WATCH_PAUSE_S = 0.2
@@ -46,20 +57,47 @@ def node_app(view: NodeView) -> Starlette:
     routes = [
         Route("/v1/status", node.status, methods=["GET"]),
         Route("/v1/nodes", node.nodes, methods=["GET"]),
+        Route("/v1/members", node.members, methods=["GET"]),
+        Route("/v1/stack", node.stack, methods=["GET"]),
+        Route("/v1/stack/map", node.map_stack, methods=["POST"]),
         Route("/v1/history", node.history, methods=["GET"]),
         Route("/v1/doctor", node.doctor, methods=["GET"]),
         Route("/v1/watch", node.watch, methods=["GET"]),
         Route("/v1/hold", node.hold, methods=["POST"]),
         Route("/v1/resume", node.resume, methods=["POST"]),
+        Route("/v1/reload", node.reload, methods=["POST"]),
         Route("/v1/rollback", node.rollback, methods=["POST"]),
+        Route("/v1/lift", node.lift, methods=["POST"]),
         Route("/v1/publish", node.publish, methods=["POST"]),
+        Route("/v1/records", node.records, methods=["GET"]),
+        Route("/v1/records", node.take_record, methods=["POST"]),
     ]
     handlers: dict[Any, Callable[[Request, Any], Awaitable[Response]]] = {
         FruitError: _refusal,
         HTTPException: _http_refusal,
         Exception: _bug,
     }
-    return Starlette(routes=routes, exception_handlers=handlers)
+    return Starlette(routes=routes, exception_handlers=handlers, middleware=[Middleware(_Answering)])
+
+
+class _ClientGoneError(OSError):
+    """Nobody is left to answer: the client left, or the server gave it up for what it sent."""
+
+
+class _Answering:
+    """Tells a client that is gone from a fault of the node's own, which has streams too."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def answer(message: Message) -> None:
+            try:
+                await send(message)
+            except (trio.BusyResourceError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                raise _ClientGoneError(str(error)) from error
+
+        await self._app(scope, receive, answer)
 
 
 class _Routes:
@@ -73,6 +111,16 @@ class _Routes:
 
     async def nodes(self, _request: Request) -> Response:
         return _answer(await self._view.nodes())
+
+    async def members(self, _request: Request) -> Response:
+        return _answer(await self._view.members())
+
+    async def stack(self, _request: Request) -> Response:
+        return _answer(await self._view.stack())
+
+    async def map_stack(self, request: Request) -> Response:
+        asked = await _object(request, COMMAND_BYTES_MAX, {"nodes"})
+        return _answer(await self._view.map_stack(_node_ids(asked.get("nodes", []))))
 
     async def history(self, request: Request) -> Response:
         return _answer(await self._view.history(_limit(request.query_params.get("limit"))))
@@ -93,17 +141,40 @@ class _Routes:
         await self._view.resume()
         return _answer(await self._view.status())
 
+    async def reload(self, request: Request) -> Response:
+        await _object(request, COMMAND_BYTES_MAX, set())
+        return _answer(await self._view.reload())
+
     async def rollback(self, request: Request) -> Response:
         asked = await _object(request, COMMAND_BYTES_MAX, {"why"})
         await self._view.rollback(_line(asked, "why", WHY_CHARS_MAX, "rolled back by the operator"))
         return _answer(await self._view.status())
 
+    async def lift(self, request: Request) -> Response:
+        asked = await _object(request, COMMAND_BYTES_MAX, {"release", "why"})
+        release = asked.get("release")
+        if type(release) is not int or not 0 <= release < 2**63:
+            raise UsageError("release is not the number of a release")
+        await self._view.lift(release, _line(asked, "why", WHY_CHARS_MAX, "lifted by the operator"))
+        return _answer(await self._view.status())
+
     async def publish(self, request: Request) -> Response:
-        asked = await _object(request, BODY_BYTES_MAX, {"manifest", "torrent", "image"})
-        image = _line(asked, "image", PATH_CHARS_MAX, None)
-        if not image.startswith("/"):
-            raise UsageError("image is not an absolute path on the node's machine")
-        return _answer(await self._view.publish(_bytes(asked, "manifest"), _bytes(asked, "torrent"), image))
+        asked = await _object(request, BODY_BYTES_MAX, {"manifest", "torrent", "image", "parcels"})
+        image = _path(asked, "image")
+        parcels = [(_bytes(parcel, "torrent"), _path(parcel, "path")) for parcel in _parcels(asked)]
+        published = await self._view.publish(
+            _bytes(asked, "manifest"), _bytes(asked, "torrent"), image, parcels
+        )
+        return _answer(published)
+
+    async def records(self, request: Request) -> Response:
+        kind = request.query_params.get("kind", "")
+        if not 1 <= len(kind) <= KIND_CHARS_MAX:
+            raise UsageError("say which records are wanted: kind=manifest, for example")
+        return _answer(await self._view.records(kind))
+
+    async def take_record(self, request: Request) -> Response:
+        return _answer(await self._view.take_record(await _body(request, RECORD_BYTES_MAX)))
 
 
 async def _status_lines(view: NodeView) -> AsyncIterator[bytes]:
@@ -145,6 +216,8 @@ async def _http_refusal(request: Request, error: HTTPException) -> Response:
 
 async def _bug(request: Request, error: Exception) -> Response:
     """A fault of ours: the operator hears of it, the log has where it is, the node goes on."""
+    if isinstance(error, _ClientGoneError | ClientDisconnect):
+        return _answer({"error": "the client has left"}, 400)
     get_logger(room="api").error(
         "a request failed in a way it should not", path=request.url.path, exc_info=error
     )
@@ -200,6 +273,29 @@ def _line(asked: Json, key: str, chars_max: int, default: str | None) -> str:
     if isinstance(value, str) and 1 <= len(value) <= chars_max and value.isprintable():
         return value
     raise UsageError(f"{key} is not one line of 1 to {chars_max} characters")
+
+
+def _path(asked: Json, key: str) -> str:
+    path = _line(asked, key, PATH_CHARS_MAX, None)
+    if not path.startswith("/"):
+        raise UsageError(f"{key} is not an absolute path on the node's machine")
+    return path
+
+
+def _parcels(asked: Json) -> list[Json]:
+    rows = asked.get("parcels", [])
+    known = {"torrent", "path"}
+    fits = isinstance(rows, list) and len(rows) <= PARCELS_MAX
+    if not fits or not all(isinstance(row, dict) and row.keys() == known for row in rows):
+        raise UsageError(f'parcels is not a list of at most {PARCELS_MAX} of {{"torrent", "path"}}')
+    return list(rows)
+
+
+def _node_ids(value: Any) -> list[bytes]:
+    fits = isinstance(value, list) and len(value) <= NODES_ASKED_MAX
+    if fits and all(isinstance(each, str) and re.fullmatch(r"[0-9a-f]{40}", each) for each in value):
+        return [bytes.fromhex(each) for each in value]
+    raise UsageError(f"nodes is not a list of at most {NODES_ASKED_MAX} node ids of 40 hex digits")
 
 
 def _bytes(asked: Json, key: str) -> bytes:

@@ -7,6 +7,7 @@ without stopping the node.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 Json = dict[str, Any]
@@ -28,6 +29,18 @@ class NodeView(Protocol):
         """What every node this one has heard of said about itself."""
         ...
 
+    async def members(self) -> Json:
+        """Every join token with the nodes that are members by it, and what is revoked."""
+        ...
+
+    async def stack(self) -> Json:
+        """Every stack of boards that is told of, with its bays, and this node's own heart."""
+        ...
+
+    async def map_stack(self, node_ids: list[bytes]) -> Json:
+        """Find out in which bays these nodes sit, or all whose bay is not known; the node that has the bus only."""
+        ...
+
     async def history(self, limit: int) -> Json:
         """The newest `limit` lines (1 to 2,000) of this node's history, oldest first."""
         ...
@@ -44,14 +57,36 @@ class NodeView(Protocol):
         """End the hold; harmless where there is none."""
         ...
 
+    async def reload(self) -> Json:
+        """Read the swarm keys and the join token again, while running; what the node goes on with."""
+        ...
+
     async def rollback(self, why: str) -> None:
         """Go back to the other slot and quarantine the release that runs now."""
         ...
 
-    async def publish(self, manifest: bytes, torrent: bytes, image: str) -> Json:
+    async def lift(self, release: int, why: str) -> None:
+        """End the quarantine of a release: it is tried again as if for the first time."""
+        ...
+
+    async def publish(
+        self, manifest: bytes, torrent: bytes, image: str, parcels: Sequence[tuple[bytes, str]] = ()
+    ) -> Json:
         """Check, keep and spread a signed release; its image lies at the absolute path `image` here.
 
+        `parcels`: the torrent file++ of each parcel that is handed over, and the absolute path of the parcel.
         Returns what was published, for the answer: {"release", "version", "infohash"}.
+        """
+        ...
+
+    async def records(self, kind: str) -> Json:
+        """Every record of a kind that this node holds; raises `UsageError` for a kind it does not know."""
+        ...
+
+    async def take_record(self, record: bytes) -> Json:
+        """Take one encoded record, judged like any other news, and spread it.
+
+        Returns {"outcome": "accepted", "known", "older" or "disputed", "kind", "key", "sequence", "content_hash"}.
         """
         ...
 

@@ -27,6 +27,13 @@ _MAGIC = b"fruit-boot"
 _VERSION = b"1"
 
 
+def slot_named(slot: str) -> str:
+    """The slot, if it is one. Raises `SlotError`."""
+    if slot not in SLOTS:
+        raise SlotError(f"there is no slot {slot!r}, only {' and '.join(SLOTS)}")
+    return slot
+
+
 @frozen
 class BootEnvironment:
     """Which slot boots by default, and which one is to be tried once."""

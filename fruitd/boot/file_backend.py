@@ -18,7 +18,9 @@ from fruitd.boot.environment import (
     Reading,
     encode_copy,
     read_copies,
+    slot_named,
 )
+from fruitd.boot.medium import FileMedium, Medium, overwrite, read_whole
 from fruitd.boot_facts import BootFacts
 from fruitd.errors import RetryError, SlotError
 from swarm.durable import sync_folder
@@ -42,56 +44,48 @@ def create_environment(path: Path, default: str) -> None:
         raise RetryError(f"boot environment {path} cannot be made: {error.strerror}") from error
 
 
-def read_environment(path: Path) -> Reading:
+def read_environment(place: Path | Medium) -> Reading:
     """Read both copies. Raises `SlotError` where the file is missing or neither copy is good."""
+    medium = _medium(place)
+    data = read_whole(medium, ENVIRONMENT_BYTES)
     try:
-        with path.open("rb") as file:
-            return read_copies(file.read(ENVIRONMENT_BYTES))
-    except OSError as error:
-        raise SlotError(f"boot environment {path} cannot be read: {error.strerror}") from error
+        return read_copies(data)
     except SlotError as error:
-        raise SlotError(f"{path}: {error}") from error
+        raise SlotError(f"{medium.where}: {error}") from error
 
 
-def write_environment(path: Path, default: str, armed: str | None) -> BootEnvironment:
+def write_environment(place: Path | Medium, default: str, armed: str | None) -> BootEnvironment:
     """Change the environment; durable at return. Writes over the copy that does not count, syncs, and reads it back.
 
     Where a copy is bad, both are written, one after the other. Raises `RetryError` if it cannot be written; then the old
     environment counts, or, if only the sync failed, perhaps the new one.
     """
-    reading = read_environment(path)
+    medium = _medium(place)
+    reading = read_environment(medium)
     same = (reading.environment.default, reading.environment.armed) == (default, armed)
     if same and not reading.other_bad:
         return reading.environment
     environment = reading.environment if same else reading.environment.changed(default, armed)
     spare = 1 - reading.copy
-    _write_copy(path, spare, environment)
+    _write_copy(medium, spare, environment)
     if reading.other_bad and not same:
-        _write_copy(path, reading.copy, environment)
+        _write_copy(medium, reading.copy, environment)
     return environment
 
 
-def _write_copy(path: Path, index: int, environment: BootEnvironment) -> None:
-    data = encode_copy(environment)
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            written = os.pwrite(descriptor, data, index * COPY_BYTES)
-            os.fsync(descriptor)
-            back = os.pread(descriptor, COPY_BYTES, index * COPY_BYTES)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise RetryError(f"boot environment {path} cannot be written: {error.strerror}") from error
-    if written != len(data) or back != data:
-        raise RetryError(f"boot environment {path} reads back wrong")
+def _medium(place: Path | Medium) -> Medium:
+    return FileMedium(place) if isinstance(place, Path) else place
+
+
+def _write_copy(medium: Medium, index: int, environment: BootEnvironment) -> None:
+    overwrite(medium, index * COPY_BYTES, encode_copy(environment))
 
 
 class FileBackend:
     """`BootBackend` on a boot environment file. `process` is the environment of this process, as the chooser set it."""
 
-    def __init__(self, path: Path, process: Mapping[str, str] | None = None) -> None:
-        self._path = path
+    def __init__(self, place: Path | Medium, process: Mapping[str, str] | None = None) -> None:
+        self._medium = _medium(place)
         process = os.environ if process is None else process
         self._active = process.get(SLOT_VARIABLE, "")
         self._boot_id = process.get(ID_VARIABLE, "")
@@ -103,23 +97,22 @@ class FileBackend:
 
     def facts(self) -> BootFacts:
         """See `BootBackend.facts`."""
-        environment = read_environment(self._path).environment
+        environment = read_environment(self._medium).environment
         return BootFacts(self._boot_id, self._active, environment.default, environment.armed)
 
     def arm(self, slot: str) -> None:
         """See `BootBackend.arm`."""
-        write_environment(self._path, read_environment(self._path).environment.default, _slot(slot))
+        write_environment(self._medium, read_environment(self._medium).environment.default, slot_named(slot))
 
     def commit(self, slot: str) -> None:
         """See `BootBackend.commit`."""
-        write_environment(self._path, _slot(slot), None)
+        write_environment(self._medium, slot_named(slot), None)
+
+    def mend(self) -> None:
+        """See `BootBackend.mend`."""
+        environment = read_environment(self._medium).environment
+        write_environment(self._medium, environment.default, environment.armed)
 
     def restart_command(self) -> None:
         """None: the daemon ends with `EXIT_RESTART`, and the chooser boots again."""
         return
-
-
-def _slot(slot: str) -> str:
-    if slot not in SLOTS:
-        raise SlotError(f"there is no slot {slot!r}, only {' and '.join(SLOTS)}")
-    return slot

@@ -28,6 +28,13 @@ class BootBackend(Protocol):
         """Make `slot` the default, with nothing armed. May be repeated. Raises `RetryError` if it cannot be written."""
         ...
 
+    def mend(self) -> None:
+        """Write a copy of the boot environment that has gone bad anew from the good one; change nothing else.
+
+        Called at every start: a second copy may go bad too. Raises `RetryError` if it cannot be written.
+        """
+        ...
+
     def restart_command(self) -> Sequence[str] | None:
         """The command that restarts the machine; None where the daemon restarts by ending with `EXIT_RESTART`."""
         ...

@@ -22,9 +22,15 @@ BUILT_IN = {
     "hold": "fruitd.cli.node",
     "resume": "fruitd.cli.node",
     "rollback": "fruitd.cli.node",
+    "quarantine": "fruitd.cli.quarantine",
+    "reload": "fruitd.cli.node",
+    "member": "fruitd.cli.member",
+    "stack": "fruitd.cli.stack",
     "key": "fruitd.cli.key",
     "trust": "fruitd.cli.trust",
     "release": "fruitd.cli.release",
+    "freshness": "fruitd.cli.freshness",
+    "image": "fruitd.cli.image",
     "demo": "fruitd.cli.demo",
 }
 """Command -> module that has it: as its `app`, a `typer.Typer`, or as a function of the command's name."""

@@ -48,6 +48,15 @@ class NodeClient:
         }
         return self.post("/v1/publish", body, timeout_s=PUBLISH_TIMEOUT_S)
 
+    def offer(self, record: bytes) -> Json:
+        """Hand one encoded record over; what it was to the node, see docs/api.md. `RefusedError` if it is not believed."""
+        headers = {"content-type": "application/octet-stream"}
+        return self._ask("POST", "/v1/records", content=record, headers=headers)
+
+    def records(self, kind: str) -> list[Json]:
+        """Every record of a kind that the node holds."""
+        return list(self.get("/v1/records", kind=kind)["records"])
+
     def watch(self) -> Iterator[Json]:
         """One status after the other until the daemon ends; `RetryError` once it does."""
         try:

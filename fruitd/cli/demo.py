@@ -1,24 +1,28 @@
-"""`fruit demo`: the whole life of three releases on this machine, in about a minute."""
+"""`fruit demo`: the whole life of four releases on this machine, and of the boards that power it, in about two minutes."""
 
 from __future__ import annotations
 
 import json
 import shutil
+import signal
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from fruitd.cli.stack_picture import stack
 from fruitd.demo.screen import Screen
 from fruitd.demo.story import Report, Story
 
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 HELP = """Run real daemons on loopback: sign, spread, boot, keep, roll back.
 
-Five nodes, each with two slot files and a boot chooser in place of firmware, and the maintainers' own machine, all as
-ordinary processes of yours. Nothing outside a temporary folder is touched; multicast stays on loopback.
+Five nodes, each with two slot files and a boot chooser in place of firmware, in bays of emulated PiStack boards; the
+machine that has the boards' bus, and the maintainers' own: all as ordinary processes of yours. Nothing outside a temporary
+folder is touched; multicast stays on loopback.
 
 Example: fruit demo --image rootfs.ext4
 """
@@ -37,8 +41,15 @@ def demo(
     console = Console(stderr=as_json)
     # A short path: a Unix socket's name may have 107 bytes.
     directory = Path(tempfile.mkdtemp(prefix="fruit-demo-"))
-    with Screen(console, quiet=as_json) as screen:
-        report = Story(directory, screen, nodes=nodes, image=image).run()
+    for number in ENDS:
+        signal.signal(number, _end)
+    try:
+        with Screen(console, quiet=as_json, draw=stack) as screen:
+            report = Story(directory, screen, nodes=nodes, image=image).run()
+    except KeyboardInterrupt:
+        if not keep:
+            shutil.rmtree(directory)
+        raise
     if as_json:
         typer.echo(json.dumps(report.as_json(), indent=1))
     else:
@@ -53,6 +64,13 @@ def demo(
 demo.__doc__ = HELP
 
 
+def _end(*_: object) -> NoReturn:
+    """Whoever ends the demo, its nodes are switched off: they are in sessions of their own, and would run on for ever."""
+    for number in ENDS:
+        signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C would leave half of them
+    raise KeyboardInterrupt
+
+
 def _print_report(console: Console, report: Report) -> None:
     if report.nodes:
         console.print(_nodes_table(report))
@@ -65,7 +83,7 @@ def _print_report(console: Console, report: Report) -> None:
 
 def _nodes_table(report: Report) -> Table:
     table = Table(
-        title="release 2: where the bytes came from", title_justify="left", box=None, pad_edge=False
+        title="release 3: where the bytes came from", title_justify="left", box=None, pad_edge=False
     )
     table.add_column("node")
     for heading in ("image", "reused", "fetched"):

@@ -11,10 +11,10 @@ import typer
 
 from fruitd.amounts import line
 from fruitd.maintainer.mistakes import as_refusals
-from swarm.news.record import RECORD_BYTES_MAX
+from swarm.root_file import ROOT_FILE_BYTES_MAX
 from swarm.trust.key_files import read_bounded
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON (docs/maintainer.md) instead of words.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON (docs/releasing.md) instead of words.")]
 
 
 def command_group(words: str) -> typer.Typer:
@@ -31,7 +31,7 @@ def command_group(words: str) -> typer.Typer:
 def read_file(path: Path) -> bytes:
     """A trust root or a manifest; raises `RefusedError` in words."""
     with as_refusals():
-        return read_bounded(path, RECORD_BYTES_MAX)
+        return read_bounded(path, ROOT_FILE_BYTES_MAX)
 
 
 def key_words(key: Mapping[str, str]) -> str:

@@ -102,6 +102,20 @@ def resume(socket: SocketOption = DEFAULT_SOCKET, as_json: JsonOption = False) -
     _act("/v1/resume", {}, socket, as_json)
 
 
+def reload(socket: SocketOption = DEFAULT_SOCKET, as_json: JsonOption = False) -> None:
+    """Read swarm keys and join token again, running.
+
+    \b
+    Example:  fruit reload
+    """
+    with closing(NodeClient(socket)) as client:
+        answer = client.post("/v1/reload", {})
+    if as_json:
+        typer.echo(json.dumps(answer, indent=2))
+    else:
+        _print("reloaded", answer)
+
+
 def rollback(
     why: WhyArgument = "rolled back by the operator",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,

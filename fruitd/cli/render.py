@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fruitd.amounts import duration, line, moment, rate, size
+from fruitd.cli.stack_picture import heart
 
 Json = dict[str, Any]
 STATE_STYLES = {
@@ -29,6 +30,7 @@ CONTENT_WORDS = {
     "unknown": "content not known",
 }
 BAR_CELLS = 30
+STRANGERS_SHOWN = 5
 
 
 def status(answer: Json) -> RenderableType:
@@ -55,6 +57,9 @@ def _subjects(answer: Json) -> list[tuple[str, RenderableType]]:
         ),
         ("update", update(answer)),
     ]
+    if trust["disputed"] or trust["held_back"]:
+        subjects.append(("held back", Text(line(trust["disputed"] or trust["held_back"]), style="red")))
+    subjects += _membership(answer["membership"])
     subjects += [
         (f"slot {slot}", _slot(answer["slots"], slot)) for slot in ("a", "b") if answer["slots"].get(slot)
     ]
@@ -66,6 +71,7 @@ def _subjects(answer: Json) -> list[tuple[str, RenderableType]]:
             "peers",
             Text(f"{peers['known']} known, {peers['heard']} heard lately, {peers['same_site']} at this site"),
         ),
+        *_site_and_bytes(answer),
         ("traffic", Text(f"{size(traffic['sent_bytes'])} sent, {size(traffic['received_bytes'])} received")),
     ]
     subjects += [("quarantined", Text(_quarantine(row), style="red")) for row in answer["quarantined"]]
@@ -81,6 +87,46 @@ def _subjects(answer: Json) -> list[tuple[str, RenderableType]]:
             ("clock", Text(f"is behind the newest signed time, {floor}, which counts", style="yellow"))
         )
     return subjects
+
+
+def _site_and_bytes(answer: Json) -> list[tuple[str, RenderableType]]:
+    """Who speaks for the site, where image bytes came from, and what the uplink has carried."""
+    site, ways, uplink = answer["site"], answer["bytes"], answer["uplink"]
+    words = f"{site['mates']} others"
+    if site["gateway"] is not None:
+        words += f", gateway is {line(site['gateway']['name']) or line(site['gateway']['id'])[:12]}"
+    if site["out"] is not None:
+        words += f", this node uses the uplink: {line(site['out'])}"
+    if site["left_lan"]:
+        left = ", ".join(f"{line(reason)} {count}" for reason, count in sorted(site["left_lan"].items()))
+        words += f"; left the LAN: {left}"
+    came = ", ".join(f"{size(ways[way])} {name}" for way, name in _WAYS.items() if ways[way])
+    month = f"{size(uplink['received_bytes'])} in, {size(uplink['sent_bytes'])} out this month"
+    if uplink["quota_bytes"] is not None:
+        month += f", of {size(uplink['quota_bytes'])}"
+    shown = (
+        Text(month) if uplink["allowed"] else Text(f"{month}; not now: {line(uplink['why'])}", style="yellow")
+    )
+    return [("site", Text(words)), ("images", Text(came or "none yet")), ("uplink", shown)]
+
+
+_WAYS = {
+    "own_disk": "from its own disk",
+    "lan": "from its site",
+    "wan": "from other sites",
+    "relay": "relayed",
+}
+
+
+def _membership(membership: Json) -> list[tuple[str, RenderableType]]:
+    member, why = membership["member"], line(membership["why"])
+    lines: list[RenderableType] = []
+    if member is not None and membership["needed"]:
+        labels = " ".join(f"{line(label)}={line(value)}" for label, value in sorted(member["labels"].items()))
+        lines.append(Text(f"by token {line(member['token'])}" + (f"  {labels}" if labels else "")))
+    if why:
+        lines.append(Text(why, style="yellow"))
+    return [("member", Group(*lines))] if lines else []
 
 
 def update(answer: Json) -> RenderableType:
@@ -121,7 +167,7 @@ def progress(done: Json, cells: int = BAR_CELLS) -> list[RenderableType]:
     if done["step_done"] is not None and int(100 * done["step_done"]) != percent:
         bar.append(f"  this step {int(100 * done['step_done'])} %")
     figures = f"{size(have)} of {size(done['image_bytes'])}: {size(reused)} reused from disk, "
-    figures += f"{size(done['fetched_bytes'])} fetched"
+    figures += f"{size(done['fetched_bytes'])} fetched{_shapes(done)}"
     if done["wasted_bytes"]:
         figures += f", {size(done['wasted_bytes'])} wasted"
     return [bar, Text(figures, style="dim")]
@@ -144,10 +190,15 @@ def nodes(answer: Json) -> RenderableType:
     """Every node heard of: those that are behind first, with the reason they give."""
     rows = answer["nodes"]
     newest = max((row["release"] for row in rows if row["release"] is not None), default=None)
-    table = _table("node", "site", "release", "state", "heard", "why", right=("heard",))
+    by_token = any(row["member"] for row in rows)
+    token = ("token",) if by_token else ()
+    powered = any(row["power"] for row in rows)
+    power = ("power",) if powered else ()
+    table = _table("node", "site", *token, "release", "state", *power, "heard", "why", right=("heard",))
     table.columns[-1].ratio = 1
     table.expand = True
-    behind = [row for row in rows if newest is not None and row["release"] != newest]
+    counted = [row for row in rows if row["member"] is None or row["member"]["counts"]]
+    behind = [row for row in counted if newest is not None and row["release"] != newest]
     for row in sorted(rows, key=lambda r: (r not in behind, line(r["name"]), line(r["id"]))):
         heard = "here" if row["self"] else _heard(row["heard_s_ago"])
         why = line(row["why"])
@@ -156,15 +207,50 @@ def nodes(answer: Json) -> RenderableType:
         table.add_row(
             Text(line(row["name"])),
             Text(line(row["site"]) or "-"),
+            *([_token(row["member"])] if by_token else []),
             Text(_numbered(row) or "-", style="yellow" if row in behind else ""),
             Text(line(row["state"]), style=STATE_STYLES.get(row["state"], "cyan")),
+            *([heart(row["power"])] if powered else []),
             heard,
             Text(why),
         )
-    total = f"{len(rows)} node{'s' if len(rows) != 1 else ''}"
+    total = f"{len(counted)} node{'s' if len(counted) != 1 else ''}"
     if newest is not None:
-        total += f": {len(rows) - len(behind)} run release {newest}, {len(behind)} another"
-    return Group(table, Text(total, style="bold"))
+        total += f": {len(counted) - len(behind)} run release {newest}, {len(behind)} another"
+    if len(rows) > len(counted):
+        total += f"; {len(rows) - len(counted)} more than their tokens admit, not counted"
+    return Group(table, Text(total, style="bold"), *_strangers(answer.get("others", [])))
+
+
+def _token(member: Json | None) -> Text:
+    if member is None:
+        return Text("-")
+    return Text(line(member["token"]), style="" if member["counts"] else "red")
+
+
+def _strangers(others: list[Json]) -> list[RenderableType]:
+    """Peers whose status does not count, a few of them by name."""
+    if not others:
+        return []
+    named = ", ".join(
+        f"{line(row['name']) or '?'} ({line(row['address'])})" for row in others[:STRANGERS_SHOWN]
+    )
+    more = f" and {len(others) - STRANGERS_SHOWN} more" if len(others) > STRANGERS_SHOWN else ""
+    return [Text(f"not members, so not counted: {named}{more}", style="yellow")]
+
+
+def reloaded(answer: Json) -> RenderableType:
+    """What the node goes on with."""
+    seals, *opens = (line(key) for key in answer["swarm_keys"])
+    lines: list[RenderableType] = [
+        Text(f"swarm key {seals} seals" + (f", {', '.join(opens)} open too" if opens else ""))
+    ]
+    member, why = answer["membership"]["member"], line(answer["membership"]["why"])
+    if member is not None:
+        lines.append(Text(f"member by token {line(member['token'])}"))
+    if why:
+        lines.append(Text(why, style="yellow"))
+    return Group(*lines)
 
 
 def _heard(seconds_ago: float | None) -> str:
@@ -242,12 +328,26 @@ def _last_update(last: Json) -> str:
     here = sum(int(row["bytes"]) for row in last["sources"] if row["same_site"])
     return (
         f"{release(last)} in {duration(last['took_s'])}: {size(last['reused_bytes'])} reused from disk, "
-        f"{size(last['fetched_bytes'])} fetched ({size(here)} from this site), "
+        f"{size(last['fetched_bytes'])} fetched{_shapes(last)} ({size(here)} from this site), "
         f"{size(last['written_bytes'])} written"
     )
 
 
+def _shapes(account: Json) -> str:
+    """In which shape it came, where a parcel had a part in it."""
+    origin = account.get("by_origin") or {}
+    if not origin.get("parcel_bytes") and not origin.get("made_bytes"):
+        return ""
+    words = [f"{size(origin['parcel_bytes'])} as a parcel that made {size(origin['made_bytes'])}"]
+    words += [f"{size(origin['image_bytes'])} as blocks"] if origin["image_bytes"] else []
+    words += [f"{size(origin['healed_bytes'])} healed"] if origin["healed_bytes"] else []
+    return f": {', '.join(words)}"
+
+
 def _seeding(row: Json) -> str:
+    if row.get("parcel"):
+        what = f"a parcel to {release(row | {'version': None})}" if row["release"] is not None else "a parcel"
+        return f"{what} to {row['peers']} peers, {size(row['sent_bytes'])} sent, from {line(row['path'])}"
     what = (
         release(row | {"version": None})
         if row["release"] is not None

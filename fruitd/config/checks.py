@@ -9,9 +9,13 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+
+from fruitd.slots.locate import place_of
+from swarm.transfer.uplink_rules import DAY_MIN, Hours
 
 Check = Callable[[Any], Any]
 
@@ -19,6 +23,7 @@ LIST_MAX = 256
 """More contacts than a node can use, and few enough that a mistaken file is noticed."""
 TEXT_CHARS_MAX = 4096
 SHOWN_CHARS_MAX = 60
+_HOURS = re.compile(r"([0-9]{2}):([0-9]{2})-([0-9]{2}):([0-9]{2})")
 
 
 def shown(value: Any) -> str:
@@ -80,6 +85,21 @@ def seconds(least: float, most: float) -> Check:
     return check
 
 
+def hours(value: Any) -> Hours | None:
+    """A time of the day, "HH:MM-HH:MM", that may pass over midnight; empty: all day."""
+    if value == "":
+        return None
+    found = _HOURS.fullmatch(value) if isinstance(value, str) else None
+    if found is not None:
+        begin_h, begin_min, end_h, end_min = map(int, found.groups())
+        begin, end = begin_h * 60 + begin_min, end_h * 60 + end_min
+        if begin < DAY_MIN and end <= DAY_MIN and max(begin_min, end_min) < 60 and begin != end:
+            return Hours(begin, end)
+    raise ValueError(
+        f'is {shown(value)}; allowed: two times of the day such as "22:00-06:00", or "" for always'
+    )
+
+
 def yes_or_no(value: Any) -> bool:
     """true or false."""
     if isinstance(value, bool):
@@ -92,6 +112,26 @@ def path(value: Any) -> Path:
     if isinstance(value, str) and 0 < len(value) <= TEXT_CHARS_MAX and value.isprintable():
         return Path(value)
     raise ValueError(f'is {shown(value)}; allowed: a path, such as "/etc/fruitd/root.fruit"')
+
+
+def slot_place(value: Any) -> Path:
+    """A slot: a path, or a partition's name. A name becomes the path udev would make for it; `fruitd.slots.locate` finds it."""
+    try:
+        place = place_of(value) if isinstance(value, str) else None
+    except ValueError as error:
+        raise ValueError(f"is {shown(value)}; allowed: {error}") from error
+    return place or path(value)
+
+
+def watchdog(value: Any) -> str:
+    """A watchdog device: found by itself, none, or a path."""
+    if (
+        isinstance(value, str)
+        and len(value) <= TEXT_CHARS_MAX
+        and (value in ("auto", "") or value.startswith("/"))
+    ):
+        return value
+    raise ValueError(f'is {shown(value)}; allowed: "auto", "" or a path such as "/dev/watchdog0"')
 
 
 def words(of: Check, *, least: int = 0) -> Check:

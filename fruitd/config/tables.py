@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import tomllib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args
@@ -19,8 +20,10 @@ from attrs import field, frozen
 from cattrs.gen import make_dict_structure_fn, override
 
 from fruitd.config import checks
+from fruitd.config.power_tables import HeartbeatConfig, RecoveryConfig, StackConfig
 from fruitd.errors import UsageError
 from swarm.news.record import KEY_BYTES_MAX
+from swarm.transfer.uplink_rules import Hours
 
 CONFIG_BYTES_MAX = 64 * 1024
 """A hand-written file is 2 KiB; anything near this is not a configuration."""
@@ -32,6 +35,7 @@ RESOURCE_CHARS_MAX = 128
 """The bound of names in a manifest; a longer one could never be offered."""
 DAY_S = 86_400.0
 RATE_MAX = 10**12
+QUOTA_BYTES_MAX = 10**15
 PORT = checks.whole(1, 65535)
 
 
@@ -59,6 +63,8 @@ class NodeConfig:
     resource: str = field(
         default="org.fruit-testbed.os/rootfs", metadata=_be(checks.text(RESOURCE_CHARS_MAX))
     )
+    token: Path | None = field(default=None, metadata=_be(checks.path))
+    """The join token on the card; it may go once the node has its certificate."""
     channel: str = field(default="stable", metadata=_be(checks.text(CHANNEL_CHARS_MAX)))
 
 
@@ -86,21 +92,51 @@ class SwarmConfig:
 
 
 @frozen
+class DhtConfig:
+    """`[dht]`: the distributed hash table, in which nodes without a LAN to ask find the swarm and its newest manifest."""
+
+    enabled: bool = field(default=True, metadata=_be(checks.yes_or_no))
+    open: str = field(default="auto", metadata=_be(checks.one_of("auto", "yes", "no")))
+    """Whether others may be told of this node; auto: where anybody can reach it."""
+
+
+@frozen
 class SlotsConfig:
     """`[slots]`: the two root slots. Without them a node relays news and seeds what it publishes."""
 
-    a: Path = field(metadata=_be(checks.path))
-    b: Path = field(metadata=_be(checks.path))
+    a: Path = field(metadata=_be(checks.slot_place))
+    """A path, or `PARTLABEL=` or `PARTUUID=` and a partition's name: use `fruitd.slots.locate.located`."""
+    b: Path = field(metadata=_be(checks.slot_place))
 
 
 @frozen
 class BootConfig:
     """`[boot]`: how a slot is chosen at the next boot."""
 
-    env: Path = field(metadata=_be(checks.path))
-    backend: str = field(default="file", metadata=_be(checks.one_of("file")))
+    backend: str = field(
+        default="auto", metadata=_be(checks.one_of("auto", "file", "tryboot", "uboot", "grub"))
+    )
+    env: Path | None = field(default=None, metadata=_be(checks.path))
+    """The boot environment of `file`; GRUB's environment block of `grub`."""
+    fw_env_config: Path = field(default=Path("/etc/fw_env.config"), metadata=_be(checks.path))
+    """Where `fw_printenv` reads the places of U-Boot's environment from."""
+    autoboot: Path = field(default=Path("/dev/mmcblk0p1"), metadata=_be(checks.path))
+    """The FAT partition with the Raspberry Pi's autoboot.txt, not mounted; or the folder where it is mounted."""
+    trial_flag: str = field(default="auto", metadata=_be(checks.one_of("auto", "mailbox", "argument")))
+    """How the Raspberry Pi's firmware is told of a trial."""
     restart_command: tuple[str, ...] = field(default=(), metadata=_be(checks.command))
     """What restarts the machine; empty: the daemon ends and its boot chooser goes on."""
+
+
+@frozen
+class KeeperConfig:
+    """`[keeper]`: the daemon runs as a user of its own, and a process beside it alone may write slots and boot environment."""
+
+    user: str = field(default="fruitd", metadata=_be(checks.text(32)))
+    """Whom the daemon runs as. Its main group reads the slots, and may write one while it is lent."""
+    socket: Path = field(default=Path("/run/fruitd-keeper/socket"), metadata=_be(checks.socket_path))
+    state_dir: Path = field(default=Path("/var/lib/fruitd-keeper"), metadata=_be(checks.path))
+    """What the keeper knows of the slots; the daemon's user must not be able to write there."""
 
 
 @frozen
@@ -120,14 +156,26 @@ class HealthConfig:
     """A trial that is not committed by then is rolled back."""
     timeout_s: float = field(default=10.0, metadata=_be(checks.seconds(0.05, DAY_S)))
     """A health command that takes longer counts as a bad sample."""
+    checks_dir: Path = field(default=Path("/etc/fruitd/health.d"), metadata=_be(checks.path))
+    """More commands, run in the order of their names."""
+    units: tuple[str, ...] = field(default=(), metadata=_be(checks.words(checks.text(RESOURCE_CHARS_MAX))))
+    """Units of systemd that have to run."""
+    outage_s: float = field(default=3600.0, metadata=_be(checks.seconds(0, 7 * DAY_S)))
+    """So long a trial may stand still because of a network outage that the release may not be to blame for."""
+    watchdog: str = field(default="auto", metadata=_be(checks.watchdog))
+    """The device that is held during a trial; "auto": /dev/watchdog, where the daemon restarts the machine."""
+    watchdog_s: float = field(default=15.0, metadata=_be(checks.seconds(1, 3600)))
+    """The watchdog restarts a machine that was silent for so long; the Raspberry Pi's knows at most 15."""
 
 
 @frozen
 class UpdateConfig:
     """`[update]`: how often a release is tried, and how soon again."""
 
-    max_attempts: int = field(default=3, metadata=_be(checks.whole(1, 100)))
-    """Trial boots of one release before it is quarantined; counted across reboots and power cuts."""
+    max_attempts: int = field(default=2, metadata=_be(checks.whole(1, 100)))
+    """Trial boots of one release that end badly or do not come up; counted across reboots and power cuts."""
+    cut_offs_max: int = field(default=5, metadata=_be(checks.whole(1, 100)))
+    """Trial boots of one release that may be cut off while all was well."""
     retry_min_s: float = field(default=5.0, metadata=_be(checks.seconds(0.05, DAY_S)))
     retry_max_s: float = field(default=900.0, metadata=_be(checks.seconds(0.05, 7 * DAY_S)))
 
@@ -139,7 +187,22 @@ class TransferConfig:
     port: int = field(default=47102, metadata=_be(PORT))
     upload_bytes_per_s: int = field(default=0, metadata=_be(checks.whole(0, RATE_MAX)))
     download_bytes_per_s: int = field(default=0, metadata=_be(checks.whole(0, RATE_MAX)))
+    """Over the uplink, both; never within the site."""
+    lan_upload_bytes_per_s: int = field(default=0, metadata=_be(checks.whole(0, RATE_MAX)))
+    """To nodes of this site."""
+    hours: Hours | None = field(default=None, metadata=_be(checks.hours))
+    """When images may cross the uplink, in local time, such as "22:00-06:00"; "": at any time."""
+    monthly_quota_bytes: int = field(default=0, metadata=_be(checks.whole(0, QUOTA_BYTES_MAX)))
+    """Over the uplink in a calendar month, both directions together."""
+    metered: bool = field(default=False, metadata=_be(checks.yes_or_no))
+    """The uplink costs by the byte: never for images."""
+    on_battery: bool = field(default=False, metadata=_be(checks.yes_or_no))
+    """Use the uplink for images also while the machine runs on a battery."""
+    map_ports: bool = field(default=False, metadata=_be(checks.yes_or_no))
+    """Ask the router to let strangers in to both ports: UPnP, NAT-PMP, PCP."""
     connections_max: int = field(default=20, metadata=_be(checks.whole(2, 1000)))
+    parcel_cache_bytes: int = field(default=256 * 1024**2, metadata=_be(checks.whole(0, RATE_MAX)))
+    """What parcels may take on the data partition; 0: no parcel is used."""
 
 
 @frozen
@@ -167,11 +230,16 @@ class Config:
     swarm: SwarmConfig
     slots: SlotsConfig | None = None
     boot: BootConfig | None = None
+    keeper: KeeperConfig | None = None
     health: HealthConfig = field(factory=HealthConfig)
     update: UpdateConfig = field(factory=UpdateConfig)
     transfer: TransferConfig = field(factory=TransferConfig)
+    dht: DhtConfig = field(factory=DhtConfig)
     api: ApiConfig = field(factory=ApiConfig)
     log: LogConfig = field(factory=LogConfig)
+    stack: StackConfig = field(factory=StackConfig)
+    recovery: RecoveryConfig = field(factory=RecoveryConfig)
+    heartbeat: HeartbeatConfig = field(factory=HeartbeatConfig)
 
 
 def load_config(file: Path) -> Config:
@@ -224,6 +292,7 @@ def _table_problems(document: dict[str, Any]) -> list[str]:
     ]
 
 
+@cache
 def _converter() -> cattrs.Converter:
     """A converter that coerces nothing, forbids unknown keys and lets each key's check decide."""
     converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=True)
@@ -285,6 +354,14 @@ def _contradictions(config: Config) -> list[str]:
         found.append("[slots] a and b are the same path; allowed: two different ones")
     if slots is not None and config.boot is None:
         found.append("table [boot] is missing; a node with [slots] needs it to start what it installed")
+    if config.keeper is not None and slots is None:
+        found.append(
+            "table [slots] is missing; without slots there is nothing to keep, and [keeper] has to go too"
+        )
+    if config.boot is not None and config.boot.backend in ("file", "grub") and config.boot.env is None:
+        found.append(
+            f'[boot] env is missing; backend = "{config.boot.backend}" needs the path of its environment'
+        )
     least_s = max(health.sustain_s, health.samples * health.interval_s)
     if least_s > health.deadline_s:
         found.append(
@@ -296,6 +373,11 @@ def _contradictions(config: Config) -> list[str]:
             f"[update] retry_max_s is {update.retry_max_s:g};"
             f" allowed: at least retry_min_s, {update.retry_min_s:g}"
         )
+    stack = config.stack
+    if not stack.name and (stack.port or stack.bay is not None):
+        found.append("[stack] name is missing; a node with a bay or a bus of a stack needs its name")
+    if len(dict(stack.bays)) < len(stack.bays):
+        found.append("[stack] bays names a bay twice; allowed: each once")
     if config.transfer.port == swarm.port:
         found.append(f"[transfer] port is {swarm.port}; allowed: another than [swarm] port, both are TCP")
     if swarm.beacon and swarm.beacon_port == swarm.port:

@@ -6,17 +6,26 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import trio
 
+from fruitd.boot.examination import BootSettings, examine_boot
+from fruitd.daemon.trust_checks import current, trust
 from fruitd.errors import FruitError
+from fruitd.health.commands import checks_in
 from fruitd.node.offer import nothing_for
+from fruitd.node.standing import day
+from fruitd.slots.size import size_bytes_of
 from fruitd.updater.journal import State, other_slot
+from swarm.seal import UNKNOWN_KEY, key_id
 
 if TYPE_CHECKING:
     from fruitd.daemon.daemon import Daemon
 
 STATE_FREE_BYTES_MIN = 8 * 1024 * 1024
 """A torrent file and a journal fit many times over."""
+STRANGE_KEY_S = 900.0
+"""Messages under a key that is not here are told for so long after the last: a swarm beacons every half minute."""
 CHANNELS_TOLD_MAX = 3
 """Other channels named in one line for a person."""
 Finding = tuple[bool, str, str]
@@ -26,7 +35,14 @@ async def examine(daemon: Daemon) -> list[dict[str, Any]]:
     """Every check, in the order a person would look."""
     checks: tuple[tuple[str, Callable[[Daemon], Finding]], ...] = (
         ("peers", _peers),
+        ("reach", _reach),
+        ("router", _router),
+        ("dht", lambda daemon: daemon.dht.finding()),
+        ("swarm key", _swarm_key),
+        ("membership", _membership),
+        ("trust", trust),
         ("manifest", _manifest),
+        ("current", current),
         ("update", _update),
         ("boot", _boot),
         ("inactive slot", _inactive_slot),
@@ -39,7 +55,52 @@ async def examine(daemon: Daemon) -> list[dict[str, Any]]:
             await trio.to_thread.run_sync(check, daemon) if check is _inactive_slot else check(daemon)
         )
         rows.append({"name": name, "ok": ok, "found": found, "do": "" if ok else do})
+    rows += await trio.to_thread.run_sync(_health_rows, daemon)
+    return rows + await trio.to_thread.run_sync(_boot_rows, daemon)
+
+
+def _health_rows(daemon: Daemon) -> list[dict[str, Any]]:
+    """What a trial would look at, as it is now. The owner's programs are listed and not run: a trial runs them."""
+    if daemon.config.slots is None:
+        return []
+    results = daemon.trial_watch.panel().built_in()
+    do = "a release on trial is not condemned for what was so before; mend it all the same"
+    rows = [
+        {"name": f"health: {r.name}", "ok": r.ok, "found": r.why, "do": "" if r.ok else do} for r in results
+    ]
+    programs = checks_in(daemon.config.health.checks_dir)
+    wrong = [found for _, found in programs if isinstance(found, str)]
+    named = ", ".join(name for name, _ in programs) or "none"
+    rows.append(
+        {
+            "name": "health checks",
+            "ok": not wrong,
+            "found": wrong[0] if wrong else f"in {daemon.config.health.checks_dir}: {named}",
+            "do": "a check that is not run counts as bad in a trial; see docs/operating.md" if wrong else "",
+        }
+    )
+    watchdog, updater = daemon.trial_watch.watchdog, daemon.core.updater
+    if updater is not None and updater.journal.state is State.TRIAL:
+        do = "the trial goes on without it; see docs/operating.md"
+        rows.append(
+            {
+                "name": "trial's watchdog",
+                "ok": watchdog.held,
+                "found": watchdog.words,
+                "do": "" if watchdog.held else do,
+            }
+        )
     return rows
+
+
+def _boot_rows(daemon: Daemon) -> list[dict[str, Any]]:
+    """The boot loader, its environment, the disk and the watchdog."""
+    boot = daemon.config.boot
+    if boot is None or daemon.config.slots is None:
+        return []
+    settings = BootSettings(boot.backend, boot.env, boot.fw_env_config, boot.autoboot)
+    sizes = {slot: size_bytes_of(path) for slot, path in daemon.slot_paths.items()}
+    return [attrs.asdict(row) for row in examine_boot(settings, daemon.slot_paths, sizes, os.environ)]
 
 
 def _peers(daemon: Daemon) -> Finding:
@@ -49,10 +110,57 @@ def _peers(daemon: Daemon) -> Finding:
     return bool(peers), found, do
 
 
+def _reach(daemon: Daemon) -> Finding:
+    return True, daemon.reach.words(daemon.time.now_s()), ""
+
+
+def _router(daemon: Daemon) -> Finding:
+    if not daemon.config.transfer.map_ports:
+        return True, "not asked to let anybody in: [transfer] map_ports is off", ""
+    mappings = daemon.transfer.mappings
+    if mappings.words:
+        return True, mappings.words, ""
+    found = "lets nobody in: " + (mappings.refusal or "no router has answered by UPnP, NAT-PMP or PCP")
+    return (
+        False,
+        found,
+        "allow UPnP or NAT-PMP on the router, forward both ports by hand, or set map_ports to false",
+    )
+
+
+def _swarm_key(daemon: Daemon) -> Finding:
+    keys = daemon.core.swarm.keyring.keys
+    found = f"seals with key {key_id(keys[0]).hex()}"
+    if len(keys) > 1:
+        found += f", opens {', '.join(key_id(key).hex() for key in keys[1:])} too"
+    now_s = daemon.time.wall_s()
+    strange = [
+        row
+        for row in daemon.state.refusals()
+        if row["why"] == UNKNOWN_KEY and now_s - float(row["last_s"]) < STRANGE_KEY_S
+    ]
+    if not strange:
+        return True, found, ""
+    times = sum(int(row["count"]) for row in strange)
+    do = (
+        "if the swarm key was changed, this node missed it: fruit key swarm FILE --add NEW, --promote NEW, fruit reload; "
+        "if not, strangers are near"
+    )
+    return False, f"{found}; {times} messages were sealed with a key that is not here", do
+
+
+def _membership(daemon: Daemon) -> Finding:
+    own = daemon.core.membership
+    if not own.needed:
+        return True, "not needed: this swarm's trust root names no operator", ""
+    member, why = own.membership, own.why_not()
+    found = why or (f"member by token {member.token.name}" if member is not None else "")
+    do = "updates go on; to be counted again it needs a join token that counts (docs/membership.md), then: fruit reload"
+    return not why, found, do
+
+
 def _manifest(daemon: Daemon) -> Finding:
     channel = daemon.config.node.channel
-    if daemon.core.disputed:
-        return False, daemon.core.disputed, "ask the maintainers to publish a manifest with a higher sequence"
     manifest = daemon.core.manifest()
     if manifest is None:
         return True, f"no manifest of channel {channel} has been heard yet{_elsewhere(daemon)}", ""
@@ -100,10 +208,10 @@ def _update(daemon: Daemon) -> Finding:
 
 
 def _boot(daemon: Daemon) -> Finding:
-    if daemon.boot is None:
+    if daemon.keeper is None:
         return True, "not needed without slots", ""
     try:
-        facts = daemon.boot.facts()
+        facts = daemon.keeper.facts()
     except FruitError as error:
         return False, str(error), "the boot environment has to be mended by hand"
     words = f"slot {facts.active} runs, slot {facts.default} is the default"
@@ -112,12 +220,12 @@ def _boot(daemon: Daemon) -> Finding:
 
 def _inactive_slot(daemon: Daemon) -> Finding:
     slots, facts = daemon.config.slots, daemon.boot_facts
-    if slots is None or facts is None:
+    if slots is None or facts is None or daemon.keeper is None:
         return True, "no slots", ""
-    paths = {"a": slots.a, "b": slots.b}
+    paths = daemon.slot_paths
     inactive = other_slot(facts.active)
     try:
-        size_bytes = daemon.jobs.inspect_slot(paths[inactive], paths[facts.active])
+        size_bytes = daemon.keeper.slot_bytes(inactive)
     except FruitError as error:
         return (
             False,
@@ -144,8 +252,8 @@ def _state(daemon: Daemon) -> Finding:
 def _clock(daemon: Daemon) -> Finding:
     if daemon.time.clock_ok:
         return True, "the system clock is not behind what must be true", ""
-    return (
-        False,
-        "the system clock is behind its floor: it has not been set since the boot",
-        "check NTP; updates go on",
+    found = (
+        f"the system clock is behind {day(daemon.time.floor_s)}, which must have passed: it has not been set since the boot, "
+        "or a signed time lies in the future"
     )
+    return False, found, "check NTP, and the time of whoever signed last; updates go on"

@@ -11,13 +11,35 @@ from collections.abc import Callable, Sequence
 from fruitd.boot_facts import BootFacts
 from fruitd.errors import RetryError
 from fruitd.node.core import NodeCore
-from fruitd.node.effects import KeepShare, KeepTorrent, MakeLeaves, NodeEffect, StartSeed, StopSeed
+from fruitd.node.effects import (
+    DropParcel,
+    KeepNear,
+    KeepShare,
+    KeepTorrent,
+    MakeLeaves,
+    NodeEffect,
+    StartSeed,
+    StopSeed,
+)
+from fruitd.node.offer import PublishedParcel
+from fruitd.node.powering import PowerCall
+from fruitd.power.effects import KeepPower, PauseHeartbeat, SwitchBay
 from fruitd.updater import events as update_events
 from fruitd.updater.effects import SaveJournal
 from fruitd.updater.journal import Journal
 from swarm.address import Address
-from swarm.effects import OpenStream, RecordAccepted, RecordForgotten, Refused, SendDatagram
+from swarm.effects import (
+    DialWanted,
+    OpenStream,
+    RecordAccepted,
+    RecordForgotten,
+    Refused,
+    SendDatagram,
+    TableHeard,
+)
 from swarm.news.record import Record
+from swarm.news.store import Standing
+from swarm.parcel.header import Parcel
 
 Effects = list[NodeEffect]
 HARMLESS = (
@@ -26,11 +48,18 @@ HARMLESS = (
     RecordAccepted,
     RecordForgotten,
     Refused,
+    TableHeard,
+    DialWanted,
     KeepTorrent,
     KeepShare,
     StartSeed,
     StopSeed,
     MakeLeaves,
+    DropParcel,
+    KeepPower,
+    PauseHeartbeat,
+    SwitchBay,
+    KeepNear,
 )
 """Effects that no journal stands for. They are passed on even behind a journal that could not be saved: the cores have taken them
 as done, and a stream that was never opened would be waited for without end."""
@@ -73,6 +102,10 @@ class JournaledCore:
         reply, effects = self._core.answer(request, source, now_s)
         return reply, self._saved(effects)
 
+    def clock_set(self, wall_offset_s: float, now_s: float) -> Effects:
+        """See `NodeCore`."""
+        return self._saved(self._core.clock_set(wall_offset_s, now_s))
+
     def set_contacts(self, contacts: Sequence[Address], now_s: float) -> Effects:
         """See `NodeCore`."""
         return self._saved(self._core.set_contacts(contacts, now_s))
@@ -80,6 +113,10 @@ class JournaledCore:
     def update_event(self, event: update_events.Event, now_s: float) -> Effects:
         """See `NodeCore`."""
         return self._saved(self._core.update_event(event, now_s))
+
+    def tell_power(self, call: PowerCall, now_s: float) -> Effects:
+        """See `Powering.tell_power`."""
+        return self._saved(self._core.tell_power(call, now_s))
 
     def slot_prepared(
         self, infohash: str, reused_bytes: int, missing_bytes: int, blocks_present: bytes, now_s: float
@@ -93,13 +130,66 @@ class JournaledCore:
         """See `NodeCore`."""
         return self._saved(self._core.step_failed(infohash, why, now_s, final=final))
 
+    def parcel_opened(self, infohash: str, blocks_present: bytes, now_s: float) -> Effects:
+        """See `NodeCore`."""
+        return self._saved(self._core.parcel_opened(infohash, blocks_present, now_s))
+
+    def parcel_piece(self, infohash: str, piece: int, now_s: float) -> Effects:
+        """See `NodeCore`."""
+        return self._saved(self._core.parcel_piece(infohash, piece, now_s))
+
+    def parcel_fetched(self, infohash: str, now_s: float) -> Effects:
+        """See `NodeCore`."""
+        return self._saved(self._core.parcel_fetched(infohash, now_s))
+
+    def parcel_lost(self, infohash: str, why: str, now_s: float) -> Effects:
+        """See `NodeCore`."""
+        return self._saved(self._core.parcel_lost(infohash, why, now_s))
+
+    def parcel_head(self, infohash: str, parcel: Parcel | None, needs_bytes: int, now_s: float) -> Effects:
+        """See `NodeCore`."""
+        return self._saved(self._core.parcel_head(infohash, parcel, needs_bytes, now_s))
+
+    def segment_made(
+        self,
+        infohash: str,
+        segment: int,
+        right: tuple[int, ...],
+        wrong: int,
+        now_s: float,
+        *,
+        damaged: bool = False,
+    ) -> Effects:
+        """See `NodeCore`."""
+        return self._saved(self._core.segment_made(infohash, segment, right, wrong, now_s, damaged=damaged))
+
+    def fetch_progress(self, infohash: str, near_bytes: int, now_s: float) -> Effects:
+        """See `NodeCore`."""
+        return self._saved(self._core.fetch_progress(infohash, near_bytes, now_s))
+
+    def set_able(self, unable: str | None, now_s: float) -> Effects:
+        """See `NodeCore`."""
+        return self._saved(self._core.set_able(unable, now_s))
+
     def leaves_made(self, pieces_root: bytes, leaves: bytes, now_s: float) -> Effects:
         """See `NodeCore`."""
         return self._saved(self._core.leaves_made(pieces_root, leaves, now_s))
 
-    def publish(self, manifest: Record, torrent: bytes, image_path: str | None, now_s: float) -> Effects:
+    def publish(
+        self,
+        manifest: Record,
+        torrent: bytes,
+        image_path: str | None,
+        now_s: float,
+        parcels: Sequence[PublishedParcel] = (),
+    ) -> Effects:
         """See `NodeCore`."""
-        return self._saved(self._core.publish(manifest, torrent, image_path, now_s))
+        return self._saved(self._core.publish(manifest, torrent, image_path, now_s, parcels))
+
+    def offer(self, record: Record, now_s: float) -> tuple[Standing, Effects]:
+        """See `NodeCore`."""
+        standing, effects = self._core.offer(record, now_s)
+        return standing, self._saved(effects)
 
     def _saved(self, effects: Effects) -> Effects:
         """Save every journal among the effects; where one cannot be saved, only what is harmless behind it is passed on."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from fruitd.daemon.origins import Origins
 from fruitd.updater.journal import State, Target
 
 if TYPE_CHECKING:
@@ -23,31 +24,27 @@ class LastUpdate:
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
         self._account: dict[str, Any] | None = self._load()
-        self._reused_bytes = 0
-        self._written_bytes = 0
-        self._began_s = 0.0
-
-    def begun(self, reused_bytes: int, written_bytes: int, began_s: float) -> None:
-        """The slot has been filled with what the node had."""
-        self._reused_bytes = reused_bytes
-        self._written_bytes = written_bytes
-        self._began_s = began_s
 
     async def whole(self, target: Target) -> None:
         """The slot was read back whole: keep the account."""
-        progress = self._daemon.jobs.final_progress(target)
-        received = progress.received_bytes if progress else 0
+        daemon = self._daemon
+        origins = daemon.jobs.origins
+        if origins is None or origins.infohash != target.infohash:
+            origins = Origins(target.infohash, daemon.time.now_s())
         self._account = {
             "release": target.release,
             "version": target.version,
             "infohash": target.infohash,
             "image_bytes": target.length_bytes,
-            "reused_bytes": self._reused_bytes,
-            "fetched_bytes": received,
-            "written_bytes": self._written_bytes + received,
-            "took_s": round(self._daemon.time.now_s() - self._began_s, 2) if self._began_s else 0.0,
-            "sources": self._daemon.view.sources(progress.sources) if progress else [],
+            "reused_bytes": origins.own_disk_bytes,
+            "fetched_bytes": origins.fetched_bytes,
+            "by_origin": origins.as_json(),
+            "written_bytes": origins.written_bytes,
+            "took_s": round(daemon.time.now_s() - origins.began_s, 2),
+            "sources": daemon.view.sources(tuple(origins.sources.values())),
         }
+        words = origins.words()
+        daemon.state.add_history(daemon.time.wall_s(), "came from", words, target.release, target.version)
         await self._daemon.on_disk(self._daemon.state.set_meta, META, json.dumps(self._account).encode())
 
     def as_json(self) -> dict[str, Any] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ import trio
 from bep35.merkle import leaf_hashes_of, root_of
 from bep35.metainfo import parse
 from fruitd.errors import RefusedError
+from fruitd.node.offer import PublishedParcel, parcel_in
+from swarm.errors import Reason
 from swarm.errors import RefusedError as SwarmRefusedError
 from swarm.news.record import Record
 
@@ -19,27 +22,37 @@ if TYPE_CHECKING:
     from fruitd.daemon.daemon import Daemon
 
 
-async def take_release(daemon: Daemon, manifest: bytes, torrent: bytes, image: str) -> dict[str, Any]:
+async def take_release(
+    daemon: Daemon, manifest: bytes, torrent: bytes, image: str, parcels: Sequence[tuple[bytes, str]] = ()
+) -> dict[str, Any]:
     """Verify, keep, seed and spread; what was published. Raises `fruitd.errors.RefusedError`, with nothing changed.
 
     A refusal is counted too, so that it can be seen on the node by others than whoever asked.
     """
     try:
-        return await _take(daemon, manifest, torrent, image)
+        return await _take(daemon, manifest, torrent, image, parcels)
     except (SwarmRefusedError, RefusedError) as error:
-        daemon.refuse("publish", str(error), "API")
+        reason = error.reason if isinstance(error, SwarmRefusedError) else Reason.OTHER
+        daemon.refuse("publish", str(error), "API", reason)
         raise RefusedError(str(error)) from error
 
 
-async def _take(daemon: Daemon, manifest: bytes, torrent: bytes, image: str) -> dict[str, Any]:
+async def _take(
+    daemon: Daemon, manifest: bytes, torrent: bytes, image: str, parcels: Sequence[tuple[bytes, str]]
+) -> dict[str, Any]:
     record = Record.decode(manifest)
     release = daemon.core.published_release(record, torrent)
+    for raw, path in parcels:
+        named = parcel_in(release, raw, daemon.trusted)
+        hashed = await trio.to_thread.run_sync(_leaves_of, Path(path), named.length_bytes)
+        if root_of(hashed) != parse(raw).pieces_root:
+            raise RefusedError(f"{path} is not the parcel its torrent was made from: its hash tree differs")
     metainfo = parse(torrent)
     leaves = await trio.to_thread.run_sync(_leaves_of, Path(image), metainfo.length_bytes)
     if root_of(leaves) != metainfo.pieces_root:
         raise RefusedError(f"{image} is not the image this torrent was made from: its hash tree differs")
     daemon.core.library.leaves.put(metainfo.pieces_root, leaves, daemon.time.now_s())
-    daemon.publish(record, torrent, image)
+    daemon.publish(record, torrent, image, [PublishedParcel(raw, path) for raw, path in parcels])
     return {
         "release": release.release,
         "version": release.version,

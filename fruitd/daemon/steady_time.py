@@ -15,17 +15,17 @@ class SteadyTime:
 
     def __init__(self, clock: FlooredClock) -> None:
         self._clock = clock
-        self._began_s = clock.now_s(time.time())
         self._began_monotonic_s = time.monotonic()
+        self._began_s = clock.now_s(time.time(), self._began_monotonic_s)
         self.wall_offset_s = 0.0
 
     def now_s(self) -> float:
         """Steady seconds; about calendar time, if the clock was right at the start."""
         return self._began_s + time.monotonic() - self._began_monotonic_s
 
-    def saw_signed_time(self, at_s: float) -> None:
-        """A verified fact says that it was `at_s`: it cannot be earlier now."""
-        self._clock.saw_signed_time(at_s)
+    def signed_time(self, at_s: float, most_s: float) -> None:
+        """See `FlooredClock`; `adjust` then follows it."""
+        self._clock.signed_time(at_s, most_s)
 
     def to_persist(self) -> float | None:
         """The floor to keep on disk now; None while it has hardly moved."""
@@ -33,7 +33,7 @@ class SteadyTime:
 
     def adjust(self) -> bool:
         """Look at the system clock again; True if it has been set since."""
-        offset_s = self._clock.now_s(time.time()) - self.now_s()
+        offset_s = self._clock.now_s(time.time(), time.monotonic()) - self.now_s()
         if abs(offset_s - self.wall_offset_s) < ADJUST_S_MIN:
             return False
         self.wall_offset_s = offset_s

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from fruitd.daemon import trust_checks
 from fruitd.daemon.doctor import examine
+from fruitd.daemon.fellows import node_rows, own_membership, roll_of, stranger_rows
+from fruitd.daemon.held_records import held_records, take_record
 from fruitd.daemon.publishing import take_release
+from fruitd.daemon.reloading import reload, swarm_key_ids
+from fruitd.daemon.stack_view import health_rows, learn, stacks_of
 from fruitd.errors import RefusedError, UsageError
 from fruitd.updater import events as update_events
 from fruitd.updater.effects import Note
 from fruitd.updater.journal import SLOTS, Journal, SlotContent, State
-from swarm.status import NodeStatus
 from swarm.transfer.port import Source
 
 if TYPE_CHECKING:
@@ -31,23 +36,21 @@ class View:
     async def status(self) -> Json:
         """See docs/api.md, status."""
         daemon, config = self._daemon, self._daemon.config
-        manifest = daemon.core.manifest()
         peers = daemon.core.swarm.peers()
         return {
             "schema": SCHEMA,
             "node": {
                 "id": daemon.identity.node_id.hex(),
                 "name": config.node.name,
-                "site": config.node.site,
+                "site": daemon.core.settings.site,
                 "software": daemon.software,
                 "uptime_s": round(daemon.time.now_s() - daemon.began_s, 1),
             },
             "trust": {
-                "swarm": daemon.trusted.root.swarm,
-                "root_version": daemon.trusted.root.version,
-                "channel": config.node.channel,
-                "manifest_sequence": manifest[0].sequence if manifest else None,
+                **trust_checks.as_json(daemon),
+                "swarm_keys": swarm_key_ids(daemon.core.swarm.keyring),
             },
+            "membership": own_membership(daemon),
             "slots": self._slots(),
             "update": self._update(),
             "last_update": daemon.last_update.as_json(),
@@ -57,6 +60,10 @@ class View:
                 "heard": sum(1 for peer in peers if peer.heard_s > float("-inf")),
                 "same_site": sum(1 for peer in peers if peer.same_site),
             },
+            "dht": daemon.dht.as_json(),
+            "site": self._site(),
+            "bytes": daemon.bytes.as_json(),
+            "uplink": daemon.bytes.uplink_as_json(),
             "traffic": {
                 "sent_bytes": daemon.shell.traffic.sent_bytes,
                 "received_bytes": daemon.shell.traffic.received_bytes,
@@ -81,32 +88,15 @@ class View:
 
     async def nodes(self) -> Json:
         """See docs/api.md, nodes."""
-        daemon = self._daemon
-        heard = {peer.node_id: peer.heard_s for peer in daemon.core.swarm.peers()}
-        now_s = daemon.time.now_s()
-        rows = []
-        for entry in daemon.core.store.entries("status"):
-            if entry.record is None:
-                continue
-            node_id, said = entry.record.key, NodeStatus.decode(entry.record.body)
-            own = node_id == daemon.identity.node_id
-            heard_s = now_s if own else heard.get(node_id)
-            rows.append(
-                {
-                    "id": node_id.hex(),
-                    "name": said.name,
-                    "site": said.site,
-                    "release": said.release or None,
-                    "version": said.version or None,
-                    "state": said.state,
-                    "why": said.why,
-                    "heard_s_ago": None if heard_s is None else round(now_s - heard_s, 1),
-                    "quarantined": [q.release for q in said.quarantined],
-                    "self": own,
-                }
-            )
-        rows.sort(key=lambda row: (str(row["site"]), str(row["name"]), str(row["id"])))
-        return {"schema": SCHEMA, "nodes": rows}
+        rows, others = node_rows(self._daemon), stranger_rows(self._daemon)
+        healths = health_rows(self._daemon)
+        for row in rows:
+            row["power"] = healths.get(row["id"])
+        return {"schema": SCHEMA, "nodes": rows, "others": others}
+
+    async def members(self) -> Json:
+        """See docs/api.md, members."""
+        return {"schema": SCHEMA, **roll_of(self._daemon)}
 
     async def history(self, limit: int) -> Json:
         """See docs/api.md, history."""
@@ -121,6 +111,14 @@ class View:
             "checks": checks,
             "refusals": self._daemon.state.refusals(),
         }
+
+    async def stack(self) -> Json:
+        """See docs/api.md, stack."""
+        return {"schema": SCHEMA, **stacks_of(self._daemon)}
+
+    async def records(self, kind: str) -> Json:
+        """See docs/api.md, records."""
+        return {"schema": SCHEMA, "records": await held_records(self._daemon, kind)}
 
     async def wait_change(self, seen: int) -> int:
         """See `NodeView.wait_change`."""
@@ -138,6 +136,14 @@ class View:
         self._require_slots()
         await self._daemon.tell_updater(update_events.Resume())
 
+    async def reload(self) -> Json:
+        """See `NodeView.reload`."""
+        return {"schema": SCHEMA, **await reload(self._daemon)}
+
+    async def map_stack(self, node_ids: list[bytes]) -> Json:
+        """See `NodeView.map_stack`."""
+        return {"schema": SCHEMA, **learn(self._daemon, node_ids)}
+
     async def rollback(self, why: str) -> None:
         """See `NodeView.rollback`."""
         journal = self._require_slots()
@@ -148,9 +154,25 @@ class View:
             notes = [effect.why for effect in effects if isinstance(effect, Note)]
             raise RefusedError(f"no rollback: {notes[-1] if notes else after.why}")
 
-    async def publish(self, manifest: bytes, torrent: bytes, image: str) -> Json:
+    async def lift(self, release: int, why: str) -> None:
+        """See `NodeView.lift`."""
+        self._require_slots()
+        effects = await self._daemon.tell_updater(update_events.Lift(release, why))
+        refused = [
+            effect.why for effect in effects if isinstance(effect, Note) and effect.what == "lift refused"
+        ]
+        if refused:
+            raise RefusedError(refused[0])
+
+    async def publish(
+        self, manifest: bytes, torrent: bytes, image: str, parcels: Sequence[tuple[bytes, str]] = ()
+    ) -> Json:
         """See `NodeView.publish`."""
-        return await take_release(self._daemon, manifest, torrent, image)
+        return await take_release(self._daemon, manifest, torrent, image, parcels)
+
+    async def take_record(self, record: bytes) -> Json:
+        """See `NodeView.take_record`."""
+        return {"schema": SCHEMA, **await take_record(self._daemon, record)}
 
     # ------------------------------------------------------------------ parts of the status
 
@@ -163,6 +185,23 @@ class View:
         if self._journal is None:
             raise UsageError("this node has no slots: there is nothing here to hold or roll back")
         return self._journal
+
+    def _site(self) -> Json:
+        """Who is here, and who speaks to the outside."""
+        core, now_s = self._daemon.core, self._daemon.time.now_s()
+        target = self._journal.target if self._journal is not None else None
+        infohash = bytes.fromhex(target.infohash) if target is not None else None
+        gateway = core.swarm.gateway(infohash, now_s) if infohash is not None else None
+        names = {peer.node_id: peer.name for peer in core.swarm.mates()}
+        names[self._daemon.identity.node_id] = self._daemon.config.node.name
+        return {
+            "name": core.settings.site,
+            "mates": len(core.swarm.mates()),
+            "speaks": core.swarm.speaks(),
+            "gateway": {"id": gateway.hex(), "name": names.get(gateway, "")} if gateway else None,
+            "out": str(core.out) if core.out is not None else None,
+            "left_lan": {str(reason): count for reason, count in sorted(core.left_lan.items())},
+        }
 
     def _slots(self) -> Json:
         config, journal = self._daemon.config, self._journal
@@ -212,12 +251,14 @@ class View:
 
     def _seeding(self) -> list[Json]:
         rows = []
+        parcels = {share.infohash for share in self._daemon.core.library.shares() if share.parcel}
         for infohash, path in self._daemon.jobs.seeding.items():
             progress = self._daemon.transfer.progress(bytes.fromhex(infohash))
             rows.append(
                 {
                     "infohash": infohash,
                     "release": self._release_of(infohash),
+                    "parcel": infohash in parcels,
                     "path": path,
                     "sent_bytes": progress.sent_bytes if progress else 0,
                     "peers": progress.peers if progress else 0,
@@ -227,7 +268,9 @@ class View:
 
     def _release_of(self, infohash: str) -> int | None:
         manifest = self._daemon.core.manifest()
-        known = [(r.infohash.hex(), r.release) for r in manifest[1].releases] if manifest else []
+        rows = manifest[1].releases if manifest else ()
+        known = [(r.infohash.hex(), r.release) for r in rows]
+        known += [(parcel.infohash.hex(), r.release) for r in rows for parcel in r.parcels]
         if self._journal is not None:
             known += [(c.target.infohash, c.target.release) for c in self._journal.slots.values() if c]
         return dict(known).get(infohash)

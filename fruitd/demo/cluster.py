@@ -1,4 +1,5 @@
-"""Real daemons on loopback, each under its own boot chooser, each with two slot files: the demo's and the tests' swarm."""
+"""Real daemons, each under its own boot chooser, each with two slot files: the demo's and the tests' swarm, on loopback where
+nothing else is said."""
 
 from __future__ import annotations
 
@@ -26,6 +27,8 @@ RESOURCE = "org.fruit-testbed.os/rootfs"
 CHANNEL = "stable"
 POLL_S = 0.2
 _API_TIMEOUT_S = 10.0
+_DO_TIMEOUT_S = 120.0
+"""For what a node does before it answers: publishing reads the whole image."""
 
 
 PORTS = range(20_000, 32_000)
@@ -55,6 +58,25 @@ def _is_free(port: int) -> bool:
 
 
 @frozen
+class Place:
+    """Where a node stands in a network."""
+
+    bind: str = "127.0.0.1"
+    interface: str = "127.0.0.1"
+    """IPv4 address of the interface it beacons on; "" for the system's choice."""
+    address: str = "127.0.0.1"
+    """Where others reach it."""
+    site: str = "loopback"
+    ports: tuple[int, int] | None = None
+    """Control and transfer; None: any that are free on this machine."""
+    enter: tuple[str, ...] = ()
+    """What its processes are started through, such as what enters a network namespace."""
+
+
+LOOPBACK = Place()
+
+
+@frozen
 class ClusterSettings:
     """What all nodes of one cluster share."""
 
@@ -67,8 +89,12 @@ class ClusterSettings:
     upload_bytes_per_s: int = 0
     beacon: bool = True
     sustain_s: float = 1.2
-    max_attempts: int = 3
+    max_attempts: int = 2
+    token_file: Path | None = None
+    """The join token on every card."""
     beacon_port: int = field(factory=lambda: free_ports(1)[0])
+    restart_command: tuple[str, ...] = ()
+    """What a node restarts its machine with; empty: it ends, and its boot chooser goes on."""
 
 
 @define
@@ -80,6 +106,9 @@ class NodeProcess:
     port: int
     transfer_port: int
     has_slots: bool
+    place: Place = LOOPBACK
+    program: tuple[str, ...] = (sys.executable, "-m", "fruitd")
+    """The daemon; in its place whatever starts it among other things."""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -92,23 +121,46 @@ class NodeProcess:
         """What the daemon and its boot chooser said."""
         return self.directory / "log"
 
+    @property
+    def swarm_key(self) -> Path:
+        """The swarm key on its card."""
+        return self.directory / "swarm.key"
+
+    @property
+    def pid_file(self) -> Path:
+        """Holds the process id of its boot chooser, or of its daemon where it has none."""
+        return self.directory / "pid"
+
+    def daemon_pids(self) -> list[int]:
+        """The daemon, or what else its boot chooser has started; nothing while it is off."""
+        if not self.running or self.process is None:
+            return []
+        return _children(self.process.pid) if self.has_slots else [self.process.pid]
+
+    @property
+    def hung(self) -> bool:
+        """Its daemon stands still."""
+        return any(_state(pid) == "T" for pid in self.daemon_pids())
+
     def slot(self, name: str) -> Path:
         """The file that is slot "a" or "b"."""
         return self.directory / f"slot-{name}"
 
     def start(self) -> None:
         """Switch the node on."""
-        daemon = [sys.executable, "-m", "fruitd", "--config", str(self.directory / "fruitd.toml")]
+        daemon = [*self.program, "--config", str(self.directory / "fruitd.toml")]
         if self.has_slots:
             chooser = [
                 sys.executable, "-m", "fruitd.boot.chooser", "--env", str(self.directory / "boot.env"),
                 "--slot-a", str(self.slot("a")), "--slot-b", str(self.slot("b")), "--",
             ]  # fmt: skip
             daemon = chooser + daemon
+        daemon = [*self.place.enter, *daemon]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 daemon, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
             )
+        self.pid_file.write_text(str(self.process.pid))
 
     def kill(self) -> None:
         """Pull the plug: everything of this node is gone at once, nothing is flushed by it."""
@@ -130,6 +182,18 @@ class NodeProcess:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
 
+    def pause(self) -> None:
+        """Everything of this node stands still, as on a machine that hangs: its sockets stay open and nobody answers."""
+        if self.process is not None:
+            for pid in (self.process.pid, *_children(self.process.pid)):
+                os.kill(pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        if self.process is not None:
+            for pid in (*_children(self.process.pid), self.process.pid):
+                os.kill(pid, signal.SIGCONT)
+
     def tell_to_stop(self) -> None:
         """Ask the node to switch itself off, without waiting."""
         if self.process is not None:
@@ -149,8 +213,7 @@ class NodeProcess:
         except ProcessLookupError:
             self.process.wait(timeout=10)
         except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait(timeout=10)
+            self.kill()  # with the daemon, which has a session of its own and would run on
         self.process = None
 
     @property
@@ -171,7 +234,7 @@ class NodeProcess:
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """Ask the node's API to do something; raises RefusedError with its own words."""
         try:
-            with self._client() as client:
+            with self._client(_DO_TIMEOUT_S) as client:
                 answer = client.post(path, json=body)
         except (httpx.TransportError, OSError) as error:
             raise RetryError(f"{self.name} does not answer: {error}") from error
@@ -180,9 +243,9 @@ class NodeProcess:
             raise RefusedError(f"{self.name}: {found.get('error')}")
         return found
 
-    def _client(self) -> httpx.Client:
+    def _client(self, timeout_s: float = _API_TIMEOUT_S) -> httpx.Client:
         transport = httpx.HTTPTransport(uds=str(self.socket), verify=False, trust_env=False)
-        return httpx.Client(transport=transport, base_url="http://node", timeout=_API_TIMEOUT_S)
+        return httpx.Client(transport=transport, base_url="http://node", timeout=timeout_s)
 
 
 class Cluster:
@@ -201,17 +264,21 @@ class Cluster:
         *,
         slots: bool = True,
         contacts: Sequence[NodeProcess] = (),
+        compatible: Sequence[str] = (HARDWARE,),
         more: str = "",
+        place: Place = LOOPBACK,
     ) -> NodeProcess:
         """Flash a card: a new node, off."""
         directory = self.settings.directory / name
         directory.mkdir()
-        port, transfer_port = free_ports(2)
-        node = NodeProcess(name, directory, port, transfer_port, slots)
+        port, transfer_port = place.ports or free_ports(2)
+        node = NodeProcess(name, directory, port, transfer_port, slots, place)
         if slots:
             self._make_slots(node)
-        known = [f"127.0.0.1:{contact.port}" for contact in contacts]
-        (directory / "fruitd.toml").write_text(self._config(node, known) + more)
+        node.swarm_key.touch(mode=0o600)
+        node.swarm_key.write_bytes(self.swarm_key.read_bytes())
+        known = [f"{contact.place.address}:{contact.port}" for contact in contacts]
+        (directory / "fruitd.toml").write_text(self._config(node, known, compatible) + more)
         self.nodes.append(node)
         return node
 
@@ -223,29 +290,31 @@ class Cluster:
             with open(self.settings.factory_image, "rb") as image, open(node.slot("a"), "r+b") as file:
                 shutil.copyfileobj(image, file, 1024 * 1024)
 
-    def _config(self, node: NodeProcess, contacts: list[str]) -> str:
+    def _config(self, node: NodeProcess, contacts: list[str], compatible: Sequence[str]) -> str:
         s, d = self.settings, node.directory
         upload = 0 if node.has_slots else s.upload_bytes_per_s
+        token = f'token = "{s.token_file}"\n' if s.token_file is not None else ""
         text = f"""[node]
 name = "{node.name}"
-site = "loopback"
+site = "{node.place.site}"
 state_dir = "{d / "state"}"
 resource = "{RESOURCE}"
-compatible = ["{HARDWARE}"]
+compatible = {json.dumps(list(compatible))}
 channel = "{CHANNEL}"
-[trust]
+{token}[trust]
 root = "{s.root_file}"
 [swarm]
-key_file = "{self.swarm_key}"
-bind = "127.0.0.1"
+key_file = "{node.swarm_key}"
+bind = "{node.place.bind}"
 port = {node.port}
 contacts = {json.dumps(contacts)}
 beacon = {json.dumps(s.beacon)}
-beacon_interface = "127.0.0.1"
+beacon_interface = "{node.place.interface}"
 beacon_port = {s.beacon_port}
 [transfer]
 port = {node.transfer_port}
 upload_bytes_per_s = {upload}
+lan_upload_bytes_per_s = {upload}
 [api]
 socket = "{node.socket}"
 mode = "0600"
@@ -260,7 +329,9 @@ a = "{node.slot("a")}"
 b = "{node.slot("b")}"
 [boot]
 env = "{d / "boot.env"}"
+restart_command = {json.dumps(list(s.restart_command))}
 [health]
+watchdog = {json.dumps("" if s.restart_command else "auto")}
 command = {json.dumps(list(s.health_command))}
 interval_s = 0.3
 sustain_s = {s.sustain_s}
@@ -305,6 +376,13 @@ deadline_s = 30
             node.tell_to_stop()
         for node in running:
             node.stop()
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return ""
 
 
 def _children(pid: int) -> list[int]:

@@ -18,6 +18,11 @@ _ROOM = 2.1
 """Image size to files: a new root file system is about half full."""
 _UUID = "5b1f6f2e-8a0a-4f5d-9b5e-6672756974ab"
 _GOOD = "#!/bin/sh\necho all services answer\n"
+_HANGS = """#!/bin/sh
+# As a kernel that stands still: nothing of this machine does anything any more.
+read -r _ _ _ daemon _ < "/proc/$PPID/stat"
+kill -STOP "$daemon"
+"""
 _BAD = "#!/bin/sh\necho the web server does not answer on port 80\nexit 1\n"
 
 
@@ -28,18 +33,20 @@ class DemoImages:
     factory: Path
     good: tuple[Path, Path]
     bad: Path
+    hanging: Path
 
 
 def make_images(directory: Path, own: Path | None = None, *, files_bytes: int = FILES_BYTES) -> DemoImages:
-    """Make the factory image and releases 1 to 3 in `directory`; `own` is the user's image for release 1.
+    """Make the factory image and releases 1 to 4 in `directory`; `own` is the user's image for release 1.
 
     `files_bytes` of real files go into release 1, and about half of them into the factory image.
 
-    Release 2 is release 1 with a few files changed; release 3 has a health check that fails.
+    Release 2 is release 1 with a machine that hangs, release 3 is release 1 with a few files changed; release 4 has a health
+    check that fails.
     Raises RefusedError where e2fsprogs is missing or `own` is not an ext4 image.
     """
     tree = directory / "tree"
-    release = [directory / f"rootfs-{n}.ext4" for n in (1, 2, 3)]
+    release = [directory / f"rootfs-{n}.ext4" for n in (1, 2, 3, 4)]
     factory = directory / "rootfs-factory.ext4"
     if own is None:
         files = _real_files(files_bytes)
@@ -56,10 +63,12 @@ def make_images(directory: Path, own: Path | None = None, *, files_bytes: int = 
         shutil.copyfile(own, release[0])
         _change(release[0], directory, "release 1", _GOOD)
     shutil.copyfile(release[0], release[1])
-    _change(release[1], directory, "release 2", _GOOD, extra_bytes=files_bytes // 20)
-    shutil.copyfile(release[1], release[2])
-    _change(release[2], directory, "release 3", _BAD)
-    return DemoImages(factory, (release[0], release[1]), release[2])
+    _change(release[1], directory, "release 2", _HANGS)
+    shutil.copyfile(release[0], release[2])
+    _change(release[2], directory, "release 3", _GOOD, extra_bytes=files_bytes // 20)
+    shutil.copyfile(release[2], release[3])
+    _change(release[3], directory, "release 4", _BAD)
+    return DemoImages(factory, (release[0], release[2]), release[3], release[1])
 
 
 def read_file(image: Path, path: str) -> bytes | None:

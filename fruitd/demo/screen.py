@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -26,7 +26,11 @@ _STATE_STYLE = {
 class Screen:
     """A live table on a terminal; plain lines elsewhere; nothing when `quiet`."""
 
-    def __init__(self, console: Console, *, quiet: bool) -> None:
+    def __init__(
+        self, console: Console, *, quiet: bool, draw: Callable[[dict[str, Any]], RenderableType] = str
+    ) -> None:
+        """`draw`: makes a picture of a stack."""
+        self._draw = draw
         self._console = console
         self._quiet = quiet
         self._live: Live | None = None
@@ -58,6 +62,17 @@ class Screen:
         if self._live is None and not self._quiet:
             self._console.print(stamped, highlight=False)
         self.tick(force=True)
+
+    def picture(self, node: NodeProcess) -> None:
+        """Show the stack of boards as this node, which has its bus, sees it now."""
+        answer = node.get("/v1/stack")
+        if answer is None or self._quiet:
+            return
+        drawn = self._draw(answer | {"events": []})
+        if self._live is not None:
+            self._live.console.print(drawn)
+        else:
+            self._console.print(drawn, highlight=False)
 
     def tick(self, *, force: bool = False) -> None:
         """Ask the nodes again and redraw, if it is time."""

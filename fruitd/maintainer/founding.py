@@ -1,19 +1,19 @@
-"""The first act of a swarm: its trust root, made and signed by its root keys."""
+"""The first act of a swarm: its trust root, made, and signed by those of its root keys that are at hand."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
-from fruitd.errors import UsageError
+import attrs
+
+from fruitd.errors import RefusedError, UsageError
 from fruitd.maintainer.mistakes import as_refusals
-from swarm.news.record import SIGNATURES_MAX, Record
-from swarm.root_file import root_record
+from swarm.news.record import RECORD_BYTES_MAX, SIGNATURES_MAX, Record, Signature
+from swarm.root_file import RootChain, root_record
 from swarm.signing import signed
-from swarm.trust.keys import PublicKey, SecretKey, key_id
-from swarm.trust.root import Role, RoleKeys, TrustRoot, read_root
-
-SCHEMA = 1
+from swarm.trust.keys import KEY_BYTES, SIGNATURE_BYTES, PublicKey
+from swarm.trust.root import KEYS_MAX, NOBODY, Role, RoleKeys, TrustRoot
+from swarm.trust.signer import Signer
 
 
 def majority(keys: int) -> int:
@@ -23,79 +23,96 @@ def majority(keys: int) -> int:
 
 def found_swarm(
     name: str,
-    root_keys: Sequence[SecretKey],
+    root_keys: Sequence[Signer | PublicKey],
     release_keys: Sequence[PublicKey],
     *,
+    freshness_keys: Sequence[PublicKey] = (),
+    operator_keys: Sequence[PublicKey] = (),
     root_threshold: int | None = None,
     release_threshold: int | None = None,
+    freshness_threshold: int | None = None,
+    operator_threshold: int | None = None,
+    expires_at_s: int = 0,
 ) -> bytes:
-    """The file `root.fruit`: version 1 of the swarm's trust root, signed by all its root keys.
+    """The file `root.fruit`: version 1 of the swarm's trust root, signed by the root keys that can sign here.
 
-    A threshold of None is the majority of the keys. Raises `UsageError` where keys and thresholds do not go
-    together.
+    Root keys of which only the public half is here sign later (`root_signing`). A threshold of None is the majority of
+    the keys. Raises `UsageError` where keys and thresholds do not go together.
     """
-    _distinct("root", [key.public for key in root_keys])
-    _distinct("release", release_keys)
-    roles = {
-        Role.ROOT: _role("root", [key.public for key in root_keys], root_threshold),
-        Role.RELEASE: _role("release", release_keys, release_threshold),
+    held = {
+        Role.ROOT: [key if isinstance(key, PublicKey) else key.public for key in root_keys],
+        Role.RELEASE: list(release_keys),
+        Role.FRESHNESS: list(freshness_keys),
+        Role.OPERATOR: list(operator_keys),
     }
-    names = {key.raw: key.name for key in [*release_keys, *(key.public for key in root_keys)]}
+    thresholds = {
+        Role.ROOT: root_threshold,
+        Role.RELEASE: release_threshold,
+        Role.FRESHNESS: freshness_threshold,
+        Role.OPERATOR: operator_threshold,
+    }
+    for role in (Role.ROOT, Role.RELEASE):
+        if not held[role]:
+            raise UsageError(f"nobody would hold the {role} role: give at least one --{role}-key")
+    for role, keys in held.items():
+        _once(role, keys)
+    names = {key.raw: key.name for keys in held.values() for key in keys}
+    check_names(names)
+    roles = {role: role_keys(role, [k.raw for k in held[role]], thresholds[role]) for role in Role}
     with as_refusals():
-        root = TrustRoot(name, 1, names, roles)
-        return signed(root_record(root), *root_keys).encode()
+        root = TrustRoot(name, 1, names, roles, expires_at_s)
+        check_room(root, root.roles[Role.ROOT].keys)
+        signers = [key for key in root_keys if not isinstance(key, PublicKey)]
+        return RootChain.of([signed(root_record(root), *signers)]).encode()
 
 
-def describe_root(data: bytes) -> dict[str, Any]:
-    """What a trust root file says, for `fruit trust show --json` (docs/maintainer.md); also one not signed enough."""
-    with as_refusals("trust root"):
-        record = Record.decode(data)
-        root = read_root(record)
-    signers = root.valid_signers(Role.ROOT, record.signed_bytes, record.signatures)
-    return {
-        "schema": SCHEMA,
-        "swarm": root.swarm,
-        "version": root.version,
-        "roles": {
-            role.value: {"threshold": held.threshold, "keys": named_all(root, held.keys)}
-            for role, held in root.roles.items()
-        },
-        "signed_by": named_all(root, signers),
-        "complete": len(signers) >= root.roles[Role.ROOT].threshold,
-    }
-
-
-def named(root: TrustRoot, public_key: bytes) -> dict[str, str]:
-    """A key as JSON shows it; the name is the one the trust root gives it, or empty."""
-    return {
-        "id": key_id(public_key),
-        "name": root.names.get(public_key, ""),
-        "public": public_key.hex(),
-    }
-
-
-def named_all(root: TrustRoot, public_keys: Iterable[bytes]) -> list[dict[str, str]]:
-    """Keys as JSON shows them, ordered by name."""
-    return sorted((named(root, k) for k in public_keys), key=lambda key: (key["name"], key["public"]))
-
-
-def _role(role: str, keys: Sequence[PublicKey], threshold: int | None) -> RoleKeys:
-    if not keys:
-        raise UsageError(f"nobody would hold the {role} role: give at least one --{role}-key")
-    needed = majority(len(keys)) if threshold is None else threshold
-    most = min(len(keys), SIGNATURES_MAX)
+def role_keys(role: Role, keys: Iterable[bytes], threshold: int | None) -> RoleKeys:
+    """Who holds a role; a threshold of None is the majority. Raises `UsageError` in words."""
+    holders = frozenset(keys)
+    if not holders:
+        if threshold:
+            raise UsageError(f"--{role}-threshold {threshold}, but nobody would hold the {role} role")
+        return NOBODY
+    needed = majority(len(holders)) if threshold is None else threshold
+    most = min(len(holders), SIGNATURES_MAX)
     if not 1 <= needed <= most:
         raise UsageError(
-            f"--{role}-threshold {needed} is not from 1 to {most}; {len(keys)} {role} keys were given"
+            f"threshold {needed} of role {role} is not from 1 to {most}: {len(holders)} keys would hold it"
         )
-    return RoleKeys(needed, frozenset(key.raw for key in keys))
+    return RoleKeys(needed, holders)
 
 
-def _distinct(role: str, keys: Sequence[PublicKey]) -> None:
+def check_names(names: Mapping[bytes, str]) -> None:
+    """Raise `UsageError` where people could not tell two keys apart, or there are more than a root has room for."""
+    if len(names) > KEYS_MAX:
+        raise UsageError(f"{len(names)} keys would hold a role; a trust root has room for {KEYS_MAX}")
+    seen: set[str] = set()
+    for name in names.values():
+        if name in seen:
+            raise UsageError(f"two keys are both named {name}: nobody could tell them apart")
+        seen.add(name)
+
+
+def check_room(root: TrustRoot, signers: frozenset[bytes]) -> None:
+    """Raise `RefusedError` where the root, signed by all who may sign it, would not fit the record that carries it."""
+    if len(signers) > SIGNATURES_MAX:
+        raise RefusedError(
+            f"{len(signers)} root keys could sign this root, before and after taken together; there is room for "
+            f"{SIGNATURES_MAX}: change fewer at once"
+        )
+    full: Record = attrs.evolve(
+        root_record(root),
+        signatures=tuple(Signature(bytes(KEY_BYTES), bytes(SIGNATURE_BYTES)) for _ in signers),
+    )
+    if len(full.encode()) > RECORD_BYTES_MAX:
+        raise RefusedError(
+            "with all its signatures the trust root would be larger than 4 KiB: take shorter names or fewer keys"
+        )
+
+
+def _once(role: Role, keys: Sequence[PublicKey]) -> None:
     seen: dict[bytes, str] = {}
     for key in keys:
         if key.raw in seen:
             raise UsageError(f"{role} keys {seen[key.raw]} and {key.name} are one key given twice")
-        if key.name in seen.values():
-            raise UsageError(f"two {role} keys are both named {key.name}: nobody could tell them apart")
         seen[key.raw] = key.name

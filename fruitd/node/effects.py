@@ -5,11 +5,21 @@ Carried out in order. Effects that take time are answered by a call back into th
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import field, frozen
 
+from fruitd.power.effects import KeepPower, PauseHeartbeat, SwitchBay
 from fruitd.updater.effects import ArmSlot, CommitSlot, Note, RestartNode, SaveJournal, WatchHealth
 from fruitd.updater.journal import Target
-from swarm.effects import OpenStream, RecordAccepted, RecordForgotten, Refused, SendDatagram
+from swarm.effects import (
+    DialWanted,
+    OpenStream,
+    RecordAccepted,
+    RecordForgotten,
+    Refused,
+    SendDatagram,
+    TableHeard,
+)
+from swarm.parcel.header import Parcel, Segment
 from swarm.transfer.port import TransferPeer
 
 
@@ -32,6 +42,8 @@ class FillSlot:
     slot: str
     leaves: bytes
     sources: tuple[str, ...]
+    search: bool = True
+    """Look for blocks that have moved, in the active slot and the sources; else only at what is in place."""
 
 
 @frozen
@@ -42,6 +54,8 @@ class StartFetch:
     slot: str
     torrent: bytes
     blocks_present: bytes
+    healing: bool = False
+    """What a parcel should have made and did not, or made wrong."""
 
 
 @frozen
@@ -85,14 +99,101 @@ class KeepShare:
     infohash: str
     torrent_sha256: str
     path: str | None
+    parcel: bool = False
+    """It is a parcel, not an image."""
+
+
+@frozen
+class OpenParcel:
+    """Make room in the cache for a parcel of this length, and look at what an earlier try left of it.
+
+    Answered by `parcel_opened`, or by `parcel_lost` where the disk has no room.
+    """
+
+    infohash: str
+    path: str
+    length_bytes: int
+
+
+@frozen
+class FetchParcel:
+    """Fetch a parcel into the cache, piece by piece as they come, and serve it from then on.
+
+    Answered by `parcel_piece`, `parcel_fetched` and `parcel_lost`.
+    """
+
+    infohash: str
+    torrent: bytes
+    path: str
+    length_bytes: int
+    blocks_present: bytes
+    cautious_bytes_per_s: int = 0
+    """Not 0: it may turn out to be of no use. From its beginning, and no faster, until `HurryParcel`."""
+
+
+@frozen
+class HurryParcel:
+    """The parcel that is fetched cautiously is of use."""
+
+    infohash: str
+
+
+@frozen
+class ReadParcelHead:
+    """Read the header, if `here_bytes` from the beginning are enough for it. Answered by `parcel_head` or `parcel_lost`."""
+
+    infohash: str
+    path: str
+    length_bytes: int
+    here_bytes: int
+
+
+@frozen
+class MakeSegment:
+    """Make one segment's blocks and write those that differ into the slot. Answered by `segment_made` or `step_failed`."""
+
+    target: Target
+    slot: str
+    infohash: str
+    """Of the parcel."""
+    torrent: bytes = field(repr=False)
+    """Of the parcel."""
+    path: str
+    """Of the parcel in the cache."""
+    parcel: Parcel
+    segment: Segment
+    leaves: bytes = field(repr=False)
+    """Of the image."""
+    present: bytes = field(repr=False)
+    """Bitmap of the image's blocks that are in place: those are not written."""
+
+
+@frozen
+class DropParcel:
+    """Delete a parcel from the cache."""
+
+    path: str
 
 
 @frozen
 class OfferPeers:
-    """Tell the transfer who holds the image."""
+    """Tell the transfer who holds the image, and whether it may use the uplink for it.
+
+    `peers` are those to connect to; `mates` are all of the site, whether they hold it or not: nobody else's connections are
+    taken for this image while this node is not `out`.
+    """
 
     infohash: str
     peers: tuple[TransferPeer, ...]
+    mates: tuple[TransferPeer, ...] = ()
+    out: bool = True
+
+
+@frozen
+class KeepNear:
+    """Tell the transfer who is of this site: limits of the uplink do not hold for them."""
+
+    mates: tuple[TransferPeer, ...]
 
 
 @frozen
@@ -113,6 +214,8 @@ NodeEffect = (
     | OpenStream
     | RecordAccepted
     | RecordForgotten
+    | TableHeard
+    | DialWanted
     | Refused
     | SaveJournal
     | KeepTorrent
@@ -124,10 +227,20 @@ NodeEffect = (
     | StopSeed
     | KeepShare
     | OfferPeers
+    | KeepNear
     | MakeLeaves
+    | OpenParcel
+    | FetchParcel
+    | HurryParcel
+    | ReadParcelHead
+    | MakeSegment
+    | DropParcel
     | ArmSlot
     | RestartNode
     | WatchHealth
     | CommitSlot
     | Note
+    | KeepPower
+    | PauseHeartbeat
+    | SwitchBay
 )

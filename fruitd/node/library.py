@@ -11,6 +11,7 @@ from bep35.errors import Bep35Error
 from bep35.metainfo import Metainfo, parse
 from fruitd.node.effects import KeepShare, MakeLeaves, NodeEffect, StartSeed, StopSeed
 from fruitd.node.leaf_shelf import LeafShelf
+from fruitd.node.parcel_cache import ParcelCache
 from fruitd.updater.journal import SLOTS, Target
 
 SHARES_MAX = 4
@@ -18,12 +19,22 @@ SHARES_MAX = 4
 a release that failed on this node is gone before slow nodes, or those for other hardware, have come for theirs."""
 
 
+PARCELS_MAX = 8
+"""Parcels served at once, published or from the cache; the oldest go first. With images and slots they are at most as many as
+a hello names (`HOLDINGS_MAX`)."""
+
+MAKE_AGAIN_GAP_S = 5.0
+"""Least time between two times of making the leaves of one image for peers. Shorter: an image that cannot be read is tried, and
+complained about, at every question; longer: a node waits for what was dropped from the shelf just before it asked."""
+
+
 @frozen
 class Share:
-    """An image file outside the slots that this node serves because somebody published it here."""
+    """An image file outside the slots that this node serves because somebody published it here, or a parcel."""
 
     infohash: str
     path: str
+    parcel: bool = False
 
 
 @frozen
@@ -35,12 +46,17 @@ class _Shelved:
 class Library:
     """Torrents by infohash (hex), what of their images is served, and from where."""
 
-    def __init__(self, torrents: Iterable[bytes], shares: Sequence[Share]) -> None:
+    def __init__(
+        self, torrents: Iterable[bytes], shares: Sequence[Share], cache: ParcelCache | None = None
+    ) -> None:
+        """`cache`: what is kept of parcels; None: nothing."""
         self.leaves = LeafShelf()
+        self.cache = cache or ParcelCache("", 0)
         self._torrents: dict[str, _Shelved] = {}
         self._shares = {share.infohash: share for share in shares}
         self._served: dict[str, str] = {}
         """Infohash -> "a", "b" or the path of a shared file."""
+        self._made_s: dict[bytes, float] = {}
         for raw in torrents:
             self.shelve(raw)
 
@@ -76,15 +92,17 @@ class Library:
         share = self._shares.get(infohash)
         return share.path if share else None
 
-    def holdings(self, target: Target | None) -> list[bytes]:
+    def holdings(self, target: Target | None, parcel: bytes | None = None) -> list[bytes]:
         """Infohashes that peers may come for: what is served, and what is being fetched (its torrent at least)."""
         held = {bytes.fromhex(infohash) for infohash in self._served}
+        if parcel is not None and parcel.hex() in self._torrents:
+            held.add(parcel)
         if target is not None and target.infohash in self._torrents:
             held.add(bytes.fromhex(target.infohash))
         return sorted(held)
 
     def make_leaves(self, pieces_root: bytes) -> list[NodeEffect]:
-        """Leaves that a peer asked for can be made from an image that is served here."""
+        """Leaves can be made from an image that is served here."""
         for infohash, place in self._served.items():
             found = self._torrents[infohash].metainfo
             if found.pieces_root == pieces_root:
@@ -92,27 +110,56 @@ class Library:
                 return [MakeLeaves(pieces_root, found.length_bytes, slot, None if slot else place)]
         return []
 
+    def leaves_wanted(self, pieces_root: bytes, now_s: float) -> list[NodeEffect]:
+        """A peer asked for leaves that are not ready: they are being made soon, where that can be done here.
+
+        Remembered is only what is made, so that nobody's questions for other things stand in the way of this.
+        """
+        self._made_s = {root: s for root, s in self._made_s.items() if now_s - s < MAKE_AGAIN_GAP_S}
+        if pieces_root in self._made_s:
+            return []
+        effects = self.make_leaves(pieces_root)
+        if effects:
+            self._made_s[pieces_root] = now_s
+        return effects
+
     # ------------------------------------------------------------------ serving
 
     def serve_shares(self) -> list[NodeEffect]:
         """Serve every shared file whose torrent is here: at the start."""
         return [effect for share in list(self._shares.values()) for effect in self._serve_share(share)]
 
-    def share(self, infohash: str, sha256: str, path: str) -> list[NodeEffect]:
-        """Serve this image file from now on, across restarts, unless the image is served already."""
+    def share(self, infohash: str, sha256: str, path: str, *, parcel: bool = False) -> list[NodeEffect]:
+        """Serve this file from now on, across restarts, unless it is served already."""
         if infohash in self._served:
             return []
-        share = Share(infohash, path)
+        share = Share(infohash, path, parcel)
         self._shares[infohash] = share
-        effects: list[NodeEffect] = [KeepShare(infohash, sha256, path), *self._serve_share(share)]
-        while len(self._shares) > SHARES_MAX:
-            effects += self._forget_share(next(iter(self._shares)))
+        effects: list[NodeEffect] = [KeepShare(infohash, sha256, path, parcel), *self._serve_share(share)]
+        alike = [share.infohash for share in self._shares.values() if share.parcel == parcel]
+        for oldest in alike[: max(len(alike) - (PARCELS_MAX if parcel else SHARES_MAX), 0)]:
+            effects += self.forget_share(oldest)
         return effects
 
-    def _forget_share(self, infohash: str) -> list[NodeEffect]:
-        del self._shares[infohash]
+    def shares(self) -> list[Share]:
+        """What is shared from outside the slots, the oldest first."""
+        return list(self._shares.values())
+
+    def took_over(self, infohash: str, path: str) -> list[NodeEffect]:
+        """A parcel that was being fetched is whole; its transfer goes on by serving it."""
         shelved = self._torrents.get(infohash)
-        effects: list[NodeEffect] = [KeepShare(infohash, shelved.sha256.hex() if shelved else "", None)]
+        if shelved is None:
+            return []
+        self._served[infohash] = path
+        self._shares[infohash] = Share(infohash, path, parcel=True)
+        return [KeepShare(infohash, shelved.sha256.hex(), path, parcel=True)]
+
+    def forget_share(self, infohash: str) -> list[NodeEffect]:
+        """Share this file no more."""
+        share = self._shares.pop(infohash)
+        shelved = self._torrents.get(infohash)
+        sha256 = shelved.sha256.hex() if shelved else ""
+        effects: list[NodeEffect] = [KeepShare(infohash, sha256, None, share.parcel)]
         if self._served.get(infohash, "a") not in SLOTS:
             del self._served[infohash]
             effects.append(StopSeed(infohash))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from attrs import field, frozen
+
 from fruitd.updater.journal import Target
 from swarm.errors import RefusedError
 from swarm.news.record import Record
 from swarm.news.store import RecordStore
-from swarm.trust.manifest import Manifest, Release
+from swarm.trust.manifest import Manifest, NamedParcel, Release
 from swarm.trust.trusted_set import TrustedSet
 
 
@@ -28,7 +30,7 @@ def target_of(release: Release) -> Target:
 
 
 def release_of(target: Target) -> Release:
-    """The manifest's release again: `release_of(target_of(r)) == r`."""
+    """The manifest's release again, but for its parcels: `release_of(target_of(r)) == r` where it has none."""
     return Release(
         resource=target.resource,
         compatible=target.compatible,
@@ -40,6 +42,29 @@ def release_of(target: Target) -> Release:
         torrent_bytes=target.torrent_bytes,
         signer=bytes.fromhex(target.signer),
     )
+
+
+@frozen
+class PublishedParcel:
+    """A parcel as a maintainer hands it to a node."""
+
+    torrent: bytes = field(repr=False)
+    """Its torrent file++."""
+    path: str
+    """Where the node finds it."""
+
+
+def parcel_in(release: Release, torrent: bytes, trusted: TrustedSet) -> NamedParcel:
+    """The parcel of this release that the torrent is for. Raises RefusedError where it is for none."""
+    reasons = []
+    for named in release.parcels:
+        try:
+            trusted.check_parcel(release, named, torrent)
+        except RefusedError as error:
+            reasons.append(str(error))
+        else:
+            return named
+    raise RefusedError("a parcel's torrent is for no parcel of this release: " + "; ".join(reasons))
 
 
 def nothing_for(sequence: int, manifest: Manifest, resource: str, hardware: Iterable[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 
 from fruitd.updater.journal import Journal, State
 from swarm.status import INFOHASH_PREFIX_BYTES, NodeStatus, QuarantinedRelease
@@ -50,8 +51,11 @@ def node_status(
     *,
     at_s: float,
     uptime_s: float,
+    hardware: Iterable[str] = (),
+    slot_bytes: int = 0,
+    held_back: str | None = None,
 ) -> NodeStatus:
-    """The body of the next status record; `journal` None is a node without slots."""
+    """The body of the next status record; `journal` None is a node without slots. `held_back`: why nothing new is begun."""
     content = journal.slots.get(active_slot or "") if journal is not None else None
     quarantined = journal.quarantined if journal is not None else ()
     return NodeStatus(
@@ -62,11 +66,19 @@ def node_status(
         version=content.target.version if content else "",
         infohash8=_prefix(content.target.infohash) if content else b"",
         state=str(journal.state) if journal is not None else "relay",
-        why=journal.why if journal is not None else "has no slots: relays news and seeds",
+        why=_why(journal, held_back),
         quarantined=tuple(QuarantinedRelease(q.release, _prefix(q.infohash)) for q in quarantined),
         uptime_s=int(uptime_s),
         software=software,
+        hardware=tuple(sorted(hardware)),
+        slot_bytes=slot_bytes,
     )
+
+
+def _why(journal: Journal | None, held_back: str | None) -> str:
+    if journal is None:
+        return "has no slots: relays news and seeds"
+    return held_back if held_back is not None and journal.state in STANDING else journal.why
 
 
 def _prefix(infohash: str) -> bytes:

@@ -15,3 +15,5 @@ class NodeSettings:
     resource: str
     hardware: frozenset[str]
     channel: str
+    slot_bytes: int = 0
+    """Of its smaller slot; 0: none, or not known."""

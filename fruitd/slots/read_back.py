@@ -56,7 +56,7 @@ def check_blocking(
         os.posix_fadvise(descriptor, 0, length_bytes, os.POSIX_FADV_DONTNEED)
         return [
             block
-            for block, leaf in _leaves(descriptor, length_bytes, tell, checkpoint)
+            for block, leaf in read_leaves(descriptor, length_bytes, tell, checkpoint)
             if leaf != leaves[32 * block : 32 * block + 32]
         ]
     finally:
@@ -81,7 +81,7 @@ def leaves_of_slot(path: Path, length_bytes: int, checkpoint: Callable[[], None]
     descriptor = _open(path, os.O_RDONLY)
     try:
         leaves = bytearray()
-        for block, leaf in _leaves(descriptor, length_bytes, lambda done: None, checkpoint):
+        for block, leaf in read_leaves(descriptor, length_bytes, lambda done: None, checkpoint):
             if leaf is None:
                 raise SlotError(f"{path} cannot be read at byte {block * BLOCK_BYTES}")
             leaves += leaf
@@ -102,10 +102,10 @@ def _open(path: Path, flags: int) -> int:
         raise SlotError(f"{path} cannot be opened: {error.strerror}") from error
 
 
-def _leaves(
+def read_leaves(
     descriptor: int, length_bytes: int, tell: Callable[[float], None], checkpoint: Callable[[], None]
 ) -> Iterator[tuple[int, bytes | None]]:
-    """Block and leaf, in order; None where the block cannot be read."""
+    """Block and leaf of an open slot, in order; the leaf is None where the block cannot be read."""
     chunk = memoryview(bytearray(min(CHUNK_BYTES, length_bytes)))
     for offset in range(0, length_bytes, CHUNK_BYTES):
         checkpoint()

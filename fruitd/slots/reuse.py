@@ -261,11 +261,17 @@ def _take_target(plan: ReusePlan, descriptor: int, length_bytes: int, progress: 
         part = chunk[: min(CHUNK_BYTES, length_bytes - offset)]
         if _is_hole(descriptor, offset, len(part)):
             part[:] = _ZEROS[: len(part)]
-            count = len(part)
+            plan.take_in_place(offset // BLOCK_BYTES, part)
+        elif (count := _read(descriptor, part, offset)) or not part:
+            plan.take_in_place(offset // BLOCK_BYTES, part[:count])
         else:
-            count = os.preadv(descriptor, [part], offset)
-        plan.take_in_place(offset // BLOCK_BYTES, part[:count])
-        progress.step(count)
+            # A bad sector costs its block: writing it anew is what makes a card put a good one in its place.
+            for at in range(0, len(part), BLOCK_BYTES):
+                block = part[at : at + BLOCK_BYTES]
+                plan.take_in_place(
+                    (offset + at) // BLOCK_BYTES, block[: _read(descriptor, block, offset + at)]
+                )
+        progress.step(len(part))
 
 
 def _take_source(plan: ReusePlan, path: Path, size_bytes: int, writer: _Writer, progress: _Progress) -> None:

@@ -36,6 +36,7 @@ def inspect(
     *,
     active: Path | None,
     image_bytes: int,
+    write: bool = True,
     mountinfo: Path = MOUNTINFO,
     sys_block: Path = SYS_BLOCK,
 ) -> Slot:
@@ -45,6 +46,7 @@ def inspect(
         path: the slot.
         active: the slot that runs, which is never written; None where the node runs from elsewhere.
         image_bytes: what has to fit; 0 where that is not known yet.
+        write: try to open it for writing too. Not before its keeper has lent it: until then nobody may write it.
         mountinfo, sys_block: what the kernel says about mounts and loop devices.
 
     Raises:
@@ -58,7 +60,7 @@ def inspect(
     if active is not None and _same(status, active):
         raise SlotError(f"slot {path} is the same as the active slot {active}, which is never written")
     _refuse_mounted(path, status, mountinfo, sys_block)
-    size_bytes = _open_and_measure(path, is_device=is_device)
+    size_bytes = _open_and_measure(path, is_device=is_device, write=write)
     if size_bytes < image_bytes:
         raise SlotError(
             f"slot {path} is too small: it has {size_bytes} bytes, the image has {image_bytes}", final=True
@@ -66,21 +68,22 @@ def inspect(
     return Slot(path, size_bytes, is_device)
 
 
-def open_exclusively(path: Path) -> int:
-    """Open a slot for reading and writing; a device so that nobody can mount it meanwhile. The caller closes it.
+def open_exclusively(path: Path, *, write: bool = True) -> int:
+    """Open a slot, by default for writing too; a device so that nobody can mount it meanwhile. The caller closes it.
 
     Raises:
         SlotError: as `inspect`, in as far as opening shows it.
     """
     is_device = stat.S_ISBLK(_status(path).st_mode)
     # Without O_CREAT, O_EXCL means for a block device: nobody else has claimed it. Mounting is a claim; reading is not.
-    flags = os.O_RDWR | os.O_CLOEXEC | (os.O_EXCL if is_device else 0)
+    flags = (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC | (os.O_EXCL if is_device else 0)
     try:
         return os.open(path, flags)
     except OSError as error:
         if error.errno == errno.EBUSY:
             raise SlotError(f"slot {path} is in use: mounted, or part of a volume; unmount it") from error
-        raise SlotError(f"slot {path} cannot be opened for writing: {error.strerror}") from error
+        what = "for writing" if write else "for reading"
+        raise SlotError(f"slot {path} cannot be opened {what}: {error.strerror}") from error
 
 
 def _status(path: Path) -> os.stat_result:
@@ -144,10 +147,10 @@ def _loop_devices_on(status: os.stat_result, sys_block: Path) -> list[int]:
     return devices
 
 
-def _open_and_measure(path: Path, *, is_device: bool) -> int:
-    descriptor = open_exclusively(path)
+def _open_and_measure(path: Path, *, is_device: bool, write: bool) -> int:
+    descriptor = open_exclusively(path, write=write)
     try:
-        if is_device and int.from_bytes(fcntl.ioctl(descriptor, _BLKROGET, bytes(4)), "little"):
+        if write and is_device and int.from_bytes(fcntl.ioctl(descriptor, _BLKROGET, bytes(4)), "little"):
             raise SlotError(f"slot {path} is read-only")
         return os.lseek(descriptor, 0, os.SEEK_END)
     except OSError as error:

@@ -24,14 +24,15 @@ from attrs import frozen
 from fruitd.errors import RefusedError, RetryError
 from fruitd.state.journal_codec import decode_journal, encode_journal
 from fruitd.state.reserve import Reserve
-from fruitd.state.schema import connect, move_aside, salvage_journal
+from fruitd.state.schema import connect, move_aside, salvage_journal, salvage_roots
 from fruitd.state.torrent_shelf import TorrentShelf
 from fruitd.state.waiting import WaitingWrites
 from fruitd.updater.journal import Journal
 from swarm.errors import RefusedError as SwarmRefusedError
 from swarm.news.record import Record
 
-STATUS_KIND = "status"
+COMES_AGAIN = frozenset({"status", "member", "health", "power", "pause"})
+"""Records of these kinds need not be on disk at once: their nodes say them again."""
 RECORDS_ROWS_MAX = 50_000
 """More than a swarm of 10,000 nodes has; the store has its own, smaller bound."""
 
@@ -43,6 +44,8 @@ class SharedImage:
     infohash: str
     torrent_sha256: str
     path: str
+    parcel: bool = False
+    """It is a parcel, not an image."""
 
 
 class NodeState:
@@ -119,7 +122,7 @@ class NodeState:
 
     def _start_anew(self, path: Path, why: str) -> tuple[sqlite3.Connection, Journal]:
         """Damage: nothing is thrown away, and the journal is carried over where it can still be read."""
-        document = salvage_journal(path)
+        document, roots = salvage_journal(path), salvage_roots(path)
         aside = move_aside(path)
         self.notes.append(
             f"the state was damaged ({why}); it is kept as {aside.name}, and a new one is begun"
@@ -131,6 +134,9 @@ class NodeState:
                 self.notes.append("what is known of updates was carried over from the damaged state")
         db = connect(path)
         db.execute("INSERT INTO journal VALUES (1, ?)", (encode_journal(journal),))
+        for raw in roots:  # judged anew like all that was kept
+            with contextlib.suppress(SwarmRefusedError):
+                self._waiting.put_record(Record.decode(raw))
         return db, journal
 
     def close(self) -> None:
@@ -151,7 +157,7 @@ class NodeState:
         try:
             yield self._db
             self._db.execute("COMMIT")
-        except BaseException:
+        except BaseException:  # whatever ends it, the next transaction has to begin anew
             with contextlib.suppress(sqlite3.Error):
                 self._db.execute("ROLLBACK")
             raise
@@ -167,6 +173,8 @@ class NodeState:
                         db.execute("INSERT OR REPLACE INTO journal VALUES (1, ?)", (document,))
                         if with_the_rest:
                             self._waiting.write(db)
+                        else:
+                            self._waiting.write_roots(db)
                 except sqlite3.Error as error:
                     self._failed(error)
                     self._make_room(error)
@@ -222,15 +230,15 @@ class NodeState:
     def save_records(self, records: Iterable[Record]) -> None:
         """Keep verified records in place of older ones of their keys. Two of one sequence are both kept: they are proof.
 
-        Durable at return, except statuses, which wait for the next write: they come again by themselves, and a swarm of
-        10,000 nodes says seventeen a second. Raises `RetryError` if it cannot be written; it is then tried again with the
-        next write.
+        Durable at return, except statuses and certificates, which wait for the next write: they come again by themselves,
+        and a swarm of 10,000 nodes says seventeen a second. Raises `RetryError` if it cannot be written; it is then tried
+        again with the next write.
         """
         with self._gate:
             at_once = False
             for record in records:
                 self._waiting.put_record(record)
-                at_once = at_once or record.kind != STATUS_KIND
+                at_once = at_once or record.kind not in COMES_AGAIN
             if not at_once and not self._waiting.crowded:
                 return
             self.flush()
@@ -268,14 +276,15 @@ class NodeState:
         with self._gate:
             return self._waiting.history(self._db, limit)
 
-    def add_refusal(self, what: str, why: str, source: str, now_s: float) -> bool:
-        """Count something refused under (`what`, `why`). Never raises; on disk after the next write.
+    def add_refusal(self, what: str, why: str, source: str, now_s: float, reason: str = "") -> bool:
+        """Count something refused under (`what`, `why`). Never raises; on disk after the next write. `reason`: the same in
+        stable words.
 
         Returns:
             True if it was not refused before, as far as this run of the daemon knows: worth a line in the log.
         """
         with self._gate:
-            return self._waiting.add_refusal(what, why, source, now_s)
+            return self._waiting.add_refusal(what, why, source, now_s, reason)
 
     def refusals(self) -> list[dict[str, Any]]:
         """What was refused, latest first, as the API shows it."""
@@ -306,20 +315,32 @@ class NodeState:
         """Durable at return; raises `RetryError`."""
         self.set_meta("floor_s", repr(floor_s).encode())
 
-    def shares(self) -> list[SharedImage]:
-        """Image files that are served from outside the slots."""
-        with self._gate:
-            return [
-                SharedImage(*row)
-                for row in self._db.execute("SELECT infohash, torrent_sha256, path FROM shares")
-            ]
+    def followed_root(self) -> bytes:
+        """The body of the trust root that judged last; empty if none was saved."""
+        return self.meta("followed root") or b""
 
-    def keep_share(self, infohash: str, torrent_sha256: str, path: str | None) -> None:
-        """Remember a shared image file, or (`path` None) forget it. Durable at return; raises `RetryError`."""
+    def save_followed_root(self, body: bytes) -> None:
+        """Of two that contradict each other it is the one that came first. Durable at return; raises `RetryError`."""
+        self.set_meta("followed root", body)
+
+    def shares(self) -> list[SharedImage]:
+        """What is served from outside the slots: image files, then parcels, of these the oldest first."""
+        with self._gate:
+            images = self._db.execute("SELECT infohash, torrent_sha256, path FROM shares").fetchall()
+            parcels = self._db.execute(
+                "SELECT infohash, torrent_sha256, path FROM parcels ORDER BY id"
+            ).fetchall()
+        rows = [(*row, False) for row in images] + [(*row, True) for row in parcels]
+        return [SharedImage(*row) for row in rows]
+
+    def keep_share(self, infohash: str, torrent_sha256: str, path: str | None, parcel: bool = False) -> None:
+        """Remember a shared file, or (`path` None) forget it. Durable at return; raises `RetryError`."""
+        table = "parcels" if parcel else "shares"
         if path is None:
-            self._write("DELETE FROM shares WHERE infohash = ?", (infohash,))
-        else:
-            self._write("INSERT OR REPLACE INTO shares VALUES (?, ?, ?)", (infohash, torrent_sha256, path))
+            self._write(f"DELETE FROM {table} WHERE infohash = ?", (infohash,))  # noqa: S608  one of two names
+            return
+        sql = f"INSERT OR REPLACE INTO {table} (infohash, torrent_sha256, path) VALUES (?, ?, ?)"  # noqa: S608
+        self._write(sql, (infohash, torrent_sha256, path))
 
     def _write(self, sql: str, row: tuple[Any, ...]) -> None:
         with self._gate:
@@ -329,6 +350,7 @@ class NodeState:
             except sqlite3.Error as error:
                 self._failed(error)
                 raise RetryError(self.trouble) from error
+            self._wrote(the_rest=False)
 
     # -- torrents ------------------------------------------------------------------------------------------------
 

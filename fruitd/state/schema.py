@@ -25,6 +25,13 @@ CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WIT
 CREATE TABLE IF NOT EXISTS shares (
     infohash TEXT PRIMARY KEY, torrent_sha256 TEXT NOT NULL, path TEXT NOT NULL) WITHOUT ROWID
 """
+_PARCELS = """
+CREATE TABLE IF NOT EXISTS parcels (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, infohash TEXT NOT NULL UNIQUE, torrent_sha256 TEXT NOT NULL, path TEXT NOT NULL)
+"""
+"""Added since: a table of its own, because what wrote to `shares` before did not name its columns."""
+_COLUMNS = (("refusals", "reason", "TEXT NOT NULL DEFAULT ''"),)
+"""Added since the tables were first made; what writes to them names its columns, so that it does not mind others."""
 CHECKPOINT_PAGES = 64
 """Pages in the write-ahead log before they go to the main file: 256 KiB. More: more disk held twice. Fewer: more writes."""
 BROKEN_KEPT_MAX = 2
@@ -49,7 +56,11 @@ def connect(path: Path) -> sqlite3.Connection:
                 db.execute(statement)
             db.execute(f"PRAGMA user_version={VERSION}")
             db.execute("COMMIT")
-    except BaseException:
+        db.execute(_PARCELS)
+        for table, column, kind in _COLUMNS:
+            if column not in {row[1] for row in db.execute(f"PRAGMA table_info({table})")}:
+                db.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+    except BaseException:  # whatever ends it, the file must not stay locked
         db.close()
         raise
     return db
@@ -63,6 +74,16 @@ def salvage_journal(path: Path) -> bytes | None:
     except sqlite3.Error:
         return None
     return row[0] if row is not None and isinstance(row[0], bytes) else None
+
+
+def salvage_roots(path: Path) -> list[bytes]:
+    """The trust roots out of a damaged database, as far as they can still be read."""
+    try:
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=5.0)) as db:
+            rows = db.execute("SELECT record FROM records WHERE kind = 'root'").fetchall()
+    except sqlite3.Error:
+        return []
+    return [row[0] for row in rows if isinstance(row[0], bytes)]
 
 
 def move_aside(path: Path) -> Path:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from attrs import evolve
 
 from fruitd.updater import effects as do
 from fruitd.updater import events as on
 from fruitd.updater.journal import SlotContent, State, other_slot
-from fruitd.updater.life import Life
-from fruitd.updater.offers import named, with_quarantine
+from fruitd.updater.life import UNTRIED, Life
+from fruitd.updater.offers import named, with_quarantine, with_success
 from fruitd.updater.situation import Situation, situation
 from fruitd.updater.table import RESTING
 from fruitd.updater.trial_clock import TrialClock
@@ -44,6 +42,9 @@ class BootHandlers(Life):
                 self._settle()
             case Situation.LEAVE:
                 self._leave_again()
+            case Situation.ARM_AGAIN | Situation.RESTART_AGAIN if self._too_many_starts():
+                self._wait(f"the daemon was started {self._journal.starts} times before the restart came")
+                self._set_default()
             case Situation.ARM_AGAIN:
                 self._go(State.ARMED, f"trial boot of {named(self._target)} is being armed")
                 self._do(do.ArmSlot(self._target_slot, self._target.infohash))
@@ -67,6 +68,9 @@ class BootHandlers(Life):
                     do.StopWork(j.target.infohash)
                 )  # nothing runs after a start, but after a save that failed it may
             self._go(target_slot=other_slot(active))
+            if j.state is not State.WAITING and self._too_many_starts():
+                self._wait(f"the daemon was started {self._journal.starts} times during the work")
+                return
             waiting = (
                 j.state is State.WAITING and 0 < j.retry_at_s - self._now_s <= self._settings.retry_max_s
             )
@@ -75,18 +79,24 @@ class BootHandlers(Life):
             return
         self._consider_pending()
 
+    def _too_many_starts(self) -> bool:
+        """Count this start: a daemon that ends whenever it comes to this must not do so without a pause."""
+        self._go(starts=self._journal.starts + 1)
+        return self._journal.starts > self._settings.starts_max
+
     def _trial_lost(self) -> None:
         j = self._journal
-        why = f"trial boot {j.attempts} of {named(self._target)} did not come up, or was cut off"
+        # Who was seen to be well, and by nobody to be unwell, was cut off; a release that does not come up, or is unwell, is not.
+        cut_off = j.state is State.TRIAL and j.seen_well is True
+        how = "was cut off while all was well" if cut_off else "did not come up"
+        why = f"trial boot {j.attempts} of {named(self._target)} {how}"
         self._note("trial lost", why, self._target)
-        if j.attempts >= self._settings.max_attempts:
-            self._give_up(f"did not come up healthy in {j.attempts} trial boots")
+        self._go(cut_off=j.cut_off + cut_off, seen_well=None, trial_passed=False)
+        if (spent := self._spent_why()) is not None:
+            self._give_up(spent)
             return
-        changes: dict[str, Any] = {"trial_passed": False, "retry_at_s": 0.0}
-        if self._facts.default == j.target_slot:
-            # It had passed and was the default already, and yet it did not come up: what it holds is to be read back anew.
-            changes["slots"] = self._slots_with(self._target_slot, None)
-        self._go(State.WAITING, why, **changes)
+        # What the slot holds is to be read back anew: it was running, perhaps writing, when the power went.
+        self._go(State.WAITING, why, retry_at_s=0.0, slots=self._slots_with(self._target_slot, None))
         self._set_default()
         self._proceed()
 
@@ -98,11 +108,12 @@ class BootHandlers(Life):
             self._go(State.IDLE, f"runs slot {self._facts.active} again")
         elif (quarantine := j.quarantine_of(j.target.infohash)) is not None:
             self._go(State.QUARANTINED, f"{named(j.target)} is quarantined: {quarantine.why}", failures=0)
-        elif j.attempts >= self._settings.max_attempts:
-            self._give_up(f"did not come up healthy in {j.attempts} trial boots")
+        elif (spent := self._spent_why()) is not None:
+            self._give_up(spent)
             return
         else:
-            self._go(State.WAITING, f"runs slot {self._facts.active} again", failures=0)
+            slots = self._slots_with(self._target_slot, None)  # it ran: read it back before it may run again
+            self._go(State.WAITING, f"runs slot {self._facts.active} again", failures=0, slots=slots)
             self._proceed()
             return
         self._consider_pending()
@@ -223,21 +234,22 @@ class BootHandlers(Life):
                 self._target,
             )
         self._clock = TrialClock(s, self._now_s, elapsed_s)
-        starts = j.trial_starts + 1
         self._go(
             State.TRIAL,
             f"{named(self._target)} runs on trial in slot {self._target_slot}",
-            trial_starts=starts,
+            starts=j.starts + 1 if j.state is State.TRIAL else 1,
         )
-        if starts > s.trial_starts_max:
-            self._fail_trial(f"the daemon was started {starts} times within the trial")
+        if self._journal.starts > s.starts_max:
+            self._fail_trial(f"the daemon was started {self._journal.starts} times within the trial")
             return
         self._do(do.WatchHealth(True))
 
     def _on_health(self, event: on.Health) -> None:
         if self._clock is None or self._journal.trial_passed:
             return
-        self._clock.sample(event.ok, event.why, self._now_s)
+        self._clock.sample(event.ok, event.why, self._now_s, excused=event.excused)
+        if event.ok is not None and self._journal.seen_well is not False:
+            self._go(seen_well=event.ok)
         if event.ok and self._clock.passed:
             why = (
                 f"{named(self._target)} was healthy throughout; slot {self._target_slot} becomes the default"
@@ -258,12 +270,26 @@ class BootHandlers(Life):
     def _judge_trial(self) -> None:
         if self._clock is not None and (why := self._clock.failed_why) is not None:
             self._fail_trial(why)
+        elif self._clock is not None and (why := self._clock.undecided_why) is not None:
+            self._leave_undecided(why)
 
-    def _fail_trial(self, why: str) -> None:
-        self._end_badly(State.ROLLED_BACK, why)
+    def _leave_undecided(self, why: str) -> None:
+        """Nothing says that the release is bad, and nothing that it may be kept: back for now. The try counts."""
+        words = f"{named(self._target)} could not be judged: {why}"
+        self._note("rolled back", words, self._target)
+        slots = self._slots_with(self._target_slot, None)
+        self._go(State.ROLLED_BACK, words, slots=slots, armed_boot_id=self._facts.boot_id, failures=0)
+        self._end_trial()
+        self._leave()
+
+    def _end_trial(self) -> None:
         self._do(do.WatchHealth(False))
         self._clock = None
         self._again_at_s, self._again_tries = None, 0
+
+    def _fail_trial(self, why: str, *, spare: bool = True) -> None:
+        self._end_badly(State.ROLLED_BACK, why, spare=spare)
+        self._end_trial()
         self._leave()
 
     def _on_trial_committed(self, event: on.SlotCommitted) -> None:
@@ -274,17 +300,16 @@ class BootHandlers(Life):
             )
             return
         self._boot = evolve(self._facts, default=event.slot, armed=None)
-        self._again_at_s, self._again_tries = None, 0
         self._note("committed", f"slot {event.slot} with {named(target)} is the default now", target)
         self._go(
             State.COMMITTED,
             f"runs {named(target)}",
             slots=self._slots_with(event.slot, SlotContent(target, committed=True)),
+            succeeded=with_success(j, target.infohash),
             failures=0,
             rollback=False,
         )
-        self._do(do.WatchHealth(False))
-        self._clock = None
+        self._end_trial()
         self._consider_pending()
 
     # -- rollback ------------------------------------------------------------------------------------------------
@@ -315,7 +340,7 @@ class BootHandlers(Life):
             f"going back to {named(content.target)}",
             target=content.target,
             target_slot=other,
-            attempts=0,
+            **UNTRIED,
             retry_at_s=0.0,
             failures=0,
             quarantined=quarantined,
@@ -331,4 +356,26 @@ class BootHandlers(Life):
         if self._journal.trial_passed:
             self._on_rollback_too_late(event)
         else:
-            self._fail_trial(f"rolled back by the operator: {event.why}")
+            self._fail_trial(f"rolled back by the operator: {event.why}", spare=False)
+
+    # -- quarantine ----------------------------------------------------------------------------------------------
+
+    def _on_lift(self, event: on.Lift) -> None:
+        j, target = self._journal, self._journal.target
+        lifted = [q for q in j.quarantined if q.release == event.release]
+        tried = target is not None and target.release == event.release and self._spent_why() is not None
+        if not lifted and not tried:
+            self._note("lift refused", f"release {event.release} is not quarantined on this node")
+            return
+        self._note("quarantine lifted", f"release {event.release}: {event.why}")
+        again = target is not None and target.release == event.release
+        kept = tuple(q for q in j.quarantined if q.release != event.release)
+        self._refused = None
+        self._go(quarantined=kept, **(UNTRIED if again else {}))
+        if again and target is not None and j.state in (State.QUARANTINED, State.REFUSED):
+            # Whatever its slot holds has run since it was read back.
+            self._go(slots=self._slots_with(other_slot(self._facts.active), None))
+            self._consider(target)
+
+    def _on_lift_too_late(self, _event: on.Lift) -> None:
+        self._note("lift refused", "a restart or a trial is under way; ask again when it is over")

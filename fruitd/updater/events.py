@@ -33,6 +33,30 @@ class Disputed:
 
 
 @frozen
+class Settled:
+    """The contradiction is over: a higher sequence is believed, or one side of it is believed no more."""
+
+
+@frozen
+class Withdrawn:
+    """The trust root changed, and no manifest that is believed names the target any more."""
+
+    why: str
+
+
+@frozen
+class ReleaseKeys:
+    """These keys sign releases now. Told after every start and whenever the trust root changes.
+
+    A release whose torrent another key signed sets no floor and holds no number: an abused key that pushed the numbers up is
+    got rid of by rotating it out.
+    """
+
+    signers: frozenset[str]
+    """Hex."""
+
+
+@frozen
 class TorrentReady:
     """The torrent file++ of the target is here; both signatures verify and agree with the manifest."""
 
@@ -49,11 +73,22 @@ class TorrentRefused:
 
 @frozen
 class SlotPrepared:
-    """Blocks the node already had are in place in the inactive slot."""
+    """Blocks the node already had are in place in the inactive slot, and how the rest is to come is chosen."""
 
     infohash: str
     reused_bytes: int
     missing_bytes: int
+    """Of the image, not in place."""
+    way: str = ""
+    """How they come and what that costs, in words; empty: block by block, at what is missing."""
+
+
+@frozen
+class WayLost:
+    """The way chosen leads no further; another one does. What is in the slot stays there and counts."""
+
+    infohash: str
+    why: str
 
 
 @frozen
@@ -99,10 +134,11 @@ class SlotArmed:
 
 @frozen
 class Health:
-    """One health sample during a trial."""
+    """One health sample during a trial. `ok` None: it says neither; `excused` then means that the release is not to blame."""
 
-    ok: bool
+    ok: bool | None
     why: str
+    excused: bool = False
 
 
 @frozen
@@ -125,9 +161,29 @@ class Resume:
 
 
 @frozen
+class HeldBack:
+    """For the time being nothing may be begun or armed: the supply fails, or the other Pi of the board updates."""
+
+    why: str
+
+
+@frozen
+class FreeAgain:
+    """What held it back is over."""
+
+
+@frozen
 class Rollback:
     """The operator wants the other slot back; the release that runs now is quarantined here."""
 
+    why: str
+
+
+@frozen
+class Lift:
+    """The operator wants this release to be tried again, whatever was found before."""
+
+    release: int
     why: str
 
 
@@ -137,7 +193,7 @@ class Wakeup:
 
 
 Event = (
-    Started | Offered | Disputed | TorrentReady | TorrentRefused | SlotPrepared | ImageArrived
-    | ReadBackPassed | ReadBackFailed | StepFailed | SlotArmed | Health | SlotCommitted
-    | Hold | Resume | Rollback | Wakeup
+    Started | Offered | Disputed | Settled | Withdrawn | ReleaseKeys | TorrentReady | TorrentRefused | SlotPrepared | WayLost
+    | ImageArrived | ReadBackPassed | ReadBackFailed | StepFailed | SlotArmed | Health | SlotCommitted
+    | Hold | Resume | HeldBack | FreeAgain | Rollback | Lift | Wakeup
 )  # fmt: skip

@@ -70,6 +70,8 @@ class Quarantine:
     why: str
     at_s: float
     attempts: int
+    signer: str = ""
+    """Hex of the key that signed its torrent; "" where it is not known."""
 
 
 @frozen
@@ -83,6 +85,10 @@ class Journal:
     target_slot: str | None = None
     attempts: int = 0
     """Trial boots begun for `target`; counted before the boot environment is touched."""
+    cut_off: int = 0
+    """Of those, how many were well as far as anybody saw, and then ended without a word: power cuts, most likely."""
+    seen_well: bool | None = None
+    """What was seen of health in the trial under way: nothing yet, only good, or (False) anything bad."""
     armed_boot_id: str | None = None
     """Boot id under which the target slot was armed, or the way back was asked for; another boot id means the machine has
     restarted since."""
@@ -92,7 +98,10 @@ class Journal:
     slots: dict[str, SlotContent | None] = field(factory=lambda: dict.fromkeys(SLOTS))
     quarantined: tuple[Quarantine, ...] = ()
     highest_release: int = 0
-    """Highest release ever accepted for this node's resource; an older one is never installed."""
+    """Highest release accepted for this node's resource; an older one is never installed while `highest_signer` holds a release
+    key."""
+    highest_signer: str = ""
+    """Hex of the key that signed the torrent of `highest_release`; "" where it is not known, which counts as one that does."""
     held_why: str | None = None
     """Set while an operator holds updates on this node."""
     disputed_why: str | None = None
@@ -101,10 +110,12 @@ class Journal:
     """Newest release offered while a trial was under way; considered when that ends."""
     trial_passed: bool = False
     """The trial of `target` in `target_slot` saw sustained health: what is left is to commit the slot."""
-    trial_starts: int = 0
-    """Times the daemon has started in the trial of `target` since it was last armed."""
+    starts: int = 0
+    """Times the daemon has started on the way to a trial boot or in it, since the last step that counts. A loop guard."""
     rollback: bool = False
     """`target` is what the operator's rollback asked for: a hold does not stop it, its age does not matter."""
+    succeeded: tuple[str, ...] = ()
+    """Images that were committed on this node, the latest last: never quarantined by the node itself."""
     factory_slot: str | None = None
     """Slot that ran, as the default, when this journal was new, until it is written to. Known good, content not known."""
 

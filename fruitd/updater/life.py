@@ -17,6 +17,11 @@ from fruitd.updater.settings import UpdateSettings
 from fruitd.updater.trial_clock import TrialClock
 
 _UNKNOWN = (None, "not told yet")
+UNTRIED: dict[str, Any] = {"attempts": 0, "cut_off": 0, "seen_well": None, "starts": 0}
+"""Changes to the journal that forget how often the target was tried."""
+SPARED_WHY = (
+    "look at the machine and its card, then: fruit quarantine lift; a newer release is taken by itself"
+)
 SAVES_REMEMBERED = 64
 """Saves that may be asked for before the first of them is carried out, as when an answer comes at once. Fewer: one that
 fails would not be known any more."""
@@ -48,6 +53,8 @@ class Life:
         self._unsaved_s = 0.0
         self._resume_at_s: float | None = None
         self._noted: tuple[str, str] | None = None
+        self._signers: frozenset[str] | None = None
+        self._held_back: str | None = None
 
     # -- small words ---------------------------------------------------------------------------------------------
 
@@ -174,18 +181,20 @@ class Life:
             return f"held by the operator: {j.held_why}"
         if j.disputed_why is not None:
             return f"disputed: {j.disputed_why}"
-        return None
+        return self._held_back
 
     def _consider(self, target: Target) -> None:
         """Judge an offer while nothing is under way, and begin if it is good."""
         j = self._journal
-        verdict = judge(target, j, self._facts.active)
+        verdict = judge(target, j, self._facts.active, self._signers)
         match verdict.answer:
+            case Answer.ACCEPTED if target == j.target and (why := self._spent_why()) is not None:
+                self._refuse(target, f"{why}; {SPARED_WHY}")
             case Answer.ACCEPTED:
                 self._begin(target)
             case Answer.UP_TO_DATE:
                 if j.state is State.COMMITTED and j.target == target:
-                    self._go(disputed_why=None)
+                    self._go(disputed_why=None, **self._released_again(target))
                 else:
                     self._up_to_date(target, verdict.why)
             case Answer.QUARANTINED:
@@ -207,7 +216,20 @@ class Life:
 
     def _up_to_date(self, target: Target, why: str) -> None:
         active = self._facts.active
-        self._go(State.IDLE, why, target_slot=active, disputed_why=None, **self._retarget(target))
+        again = self._released_again(target)
+        self._go(State.IDLE, why, target_slot=active, disputed_why=None, **self._retarget(target), **again)
+
+    def _released_again(self, target: Target) -> dict[str, Any]:
+        """What runs was released once more, perhaps by others after a key was taken away: from now on it has their word, and its
+        number is a floor again."""
+        j, active = self._journal, self._facts.active
+        content = j.running(active)
+        if content is None or content.target == target:
+            return {}
+        changes: dict[str, Any] = {"slots": {**j.slots, active: evolve(content, target=target)}}
+        if target.release >= j.highest_release:
+            changes |= {"highest_release": target.release, "highest_signer": target.signer}
+        return changes
 
     def _retarget(self, target: Target | None) -> dict[str, Any]:
         """Changes that put another target in the journal. One that was tried and never committed is done with: should it be
@@ -215,17 +237,9 @@ class Life:
         j = self._journal
         if j.target is None or (target is not None and j.target.infohash == target.infohash):
             return {"target": target}
-        changes: dict[str, Any] = {
-            "target": target,
-            "attempts": 0,
-            "trial_passed": False,
-            "trial_starts": 0,
-            "rollback": False,
-        }
-        committed = any(
-            c.committed and c.target.infohash == j.target.infohash for c in j.slots.values() if c is not None
-        )
-        if j.attempts and not committed and j.quarantine_of(j.target.infohash) is None:
+        changes: dict[str, Any] = {"target": target, "trial_passed": False, "rollback": False, **UNTRIED}
+        spared = j.target.infohash in j.succeeded
+        if j.attempts and not spared and j.quarantine_of(j.target.infohash) is None:
             why = f"left after {j.attempts} trial boots that came to nothing"
             changes["quarantined"] = with_quarantine(j, self._quarantine(j.target, why, j.attempts))
         return changes
@@ -242,15 +256,16 @@ class Life:
         slot = other_slot(self._facts.active)
         again = j.target is not None and j.target.infohash == target.infohash and not j.trial_passed
         changes: dict[str, Any] = self._retarget(target) | {
+            **({} if again else UNTRIED),
             "target_slot": slot,
-            "attempts": j.attempts if again else 0,
+            "starts": 0,
             "armed_boot_id": None,
             "retry_at_s": 0.0,
             "failures": 0,
             "highest_release": max(j.highest_release, target.release),
+            "highest_signer": target.signer if target.release >= j.highest_release else j.highest_signer,
             "disputed_why": None,
             "trial_passed": False,
-            "trial_starts": 0,
             "rollback": False,
         }
         content = j.slots[slot]
@@ -271,14 +286,6 @@ class Life:
             return
         if self._journal.holds_target():
             self._arm()
-            return
-        if self._journal.rollback:
-            self._go(
-                State.IDLE,
-                "the slot to roll back to no longer holds what it held",
-                target=None,
-                rollback=False,
-            )
             return
         self._go(State.OFFERED, f"getting the torrent of {named(self._target)} from peers", retry_at_s=0.0)
         self._do(do.FetchTorrent(self._target))
@@ -308,44 +315,68 @@ class Life:
                 f"slot {j.target_slot} must not be armed: {self._wait_why() or 'it does not hold the target'}"
             )
             return
-        if j.attempts >= self._settings.max_attempts:
-            self._give_up(f"did not come up healthy in {j.attempts} trial boots")
+        if (why := self._spent_why()) is not None:
+            self._give_up(why)
             return
         self._again_at_s, self._again_tries = None, 0
         attempts = j.attempts + 1
         self._go(
             State.ARMED,
-            f"trial boot {attempts} of at most {self._settings.max_attempts} of {named(self._target)} is being armed",
+            f"trial boot {attempts} of {named(self._target)} is being armed",
             attempts=attempts,
+            seen_well=None,
+            starts=0,
             armed_boot_id=boot.boot_id,
             retry_at_s=0.0,
             trial_passed=False,
-            trial_starts=0,
         )
         self._do(do.ArmSlot(self._target_slot, self._target.infohash))
 
-    def _quarantine(self, target: Target, why: str, attempts: int) -> Quarantine:
-        return Quarantine(target.infohash, target.release, target.version, why, self._now_s, attempts)
+    def _spent_why(self) -> str | None:
+        """Why the target gets no further trial boot; None where it may have one."""
+        j, s = self._journal, self._settings
+        if j.attempts - j.cut_off >= s.max_attempts:
+            return f"did not come up healthy in {j.attempts} trial boots"
+        if j.cut_off >= s.cut_offs_max:
+            return f"{j.cut_off} trial boots of it were cut off while all was well"
+        return None
 
-    def _end_badly(self, state: State, why: str) -> None:
-        """Journal that the target is never to be tried again by itself, and that its slot is not to be kept."""
+    def _quarantine(self, target: Target, why: str, attempts: int) -> Quarantine:
+        return Quarantine(
+            target.infohash, target.release, target.version, why, self._now_s, attempts, target.signer
+        )
+
+    def _end_badly(self, state: State, why: str, *, spare: bool = True) -> None:
+        """Journal that the slot is not to be kept, and that the target is never to be tried again by itself.
+
+        A release that was healthy on this node before is spared, unless `spare` is False: what ails then is the slot or the
+        machine. Its tries count.
+        """
         j, target = self._journal, self._target
-        entry = self._quarantine(target, why, j.attempts)
-        self._note("rolled back", f"{named(target)} is rolled back and quarantined: {why}", target)
+        spared = spare and target.infohash in j.succeeded
+        quarantined, words, content = j.quarantined, "rolled back", None
+        if not spared:
+            quarantined = with_quarantine(j, self._quarantine(target, why, j.attempts))
+            words, content = "quarantined", SlotContent(target, committed=False)
+        self._note("rolled back", f"{named(target)} is {words}: {why}", target)
         self._go(
             state,
-            f"{named(target)} is quarantined: {why}",
-            quarantined=with_quarantine(j, entry),
-            slots=self._slots_with(self._target_slot, SlotContent(target, committed=False)),
+            f"{named(target)} is {words}: {why}",
+            quarantined=quarantined,
+            slots=self._slots_with(self._target_slot, content),
             armed_boot_id=self._facts.boot_id,
             retry_at_s=0.0,
             failures=0,
-            rollback=False,
+            rollback=j.rollback and spared and state is State.ROLLED_BACK,
         )
 
     def _give_up(self, why: str) -> None:
         """The old slot runs already: quarantine the target, and make sure that it is not tried at the next boot."""
-        self._end_badly(State.QUARANTINED, why)
+        if self._target.infohash in self._journal.succeeded:
+            self._end_badly(State.REFUSED, f"{why}, though it was healthy here before; {SPARED_WHY}")
+            self._refused = self._journal.target
+        else:
+            self._end_badly(State.QUARANTINED, why)
         self._set_default()
         self._consider_pending()
 

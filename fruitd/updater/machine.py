@@ -32,6 +32,10 @@ class Updater(WorkHandlers, BootHandlers):
         """What was last asked to be saved."""
         return self._journal
 
+    def begin_held_back(self, why: str | None) -> None:
+        """What holds it back when it starts; before the first event."""
+        self._held_back = why
+
     def describe(self) -> str:
         """Where the update stands and why, in one line for a person."""
         j = self._journal
@@ -80,8 +84,13 @@ class Updater(WorkHandlers, BootHandlers):
         match event:
             case on.Wakeup() if self._now_s < resume_at_s:
                 return
-            case on.Wakeup() | on.Hold() | on.Resume() | on.Rollback() | on.Disputed():
+            case (
+                on.Wakeup() | on.Hold() | on.Resume() | on.HeldBack() | on.FreeAgain() | on.Rollback() | on.Lift()
+                | on.Disputed() | on.Settled() | on.Withdrawn() | on.ReleaseKeys()
+            ):  # fmt: skip
                 self._resume_at_s = None
+                if isinstance(event, on.Withdrawn):
+                    self._lost_offer = None
                 self._dispatch(on.Started(self._facts))
                 if not isinstance(event, on.Wakeup):
                     self._dispatch(event)
@@ -119,6 +128,7 @@ class Updater(WorkHandlers, BootHandlers):
 
     def _on_started(self, event: on.Started) -> None:
         super()._on_started(event)
+        self._judge_by_keys()  # with a journal that was not saved, what the keys had changed in it was taken back
         offer, self._lost_offer = self._lost_offer, None
         if offer is None:
             return

@@ -18,6 +18,8 @@ class TrialClock:
         self._seen_s = now_s
         self._sampled_s = now_s
         self._elapsed_s = elapsed_s
+        self._excused = False
+        self._excused_s = 0.0
         self._healthy_s = 0.0
         self._good = 0
         self._bad = 0
@@ -27,16 +29,21 @@ class TrialClock:
         return min(max(gap_s, 0.0), GAP_INTERVALS_MAX * self._settings.health_interval_s)
 
     def look(self, now_s: float) -> None:
-        """Time has passed without a sample: it counts for the deadline, and not for health."""
-        self._elapsed_s += self._bounded(now_s - self._seen_s)
+        """Time has passed without a sample: it counts for the deadline, and not for health. What is excused counts by itself."""
+        gap_s = self._bounded(now_s - self._seen_s)
         self._seen_s = now_s
+        if self._excused:
+            self._excused_s += gap_s
+        else:
+            self._elapsed_s += gap_s
 
-    def sample(self, ok: bool, why: str, now_s: float) -> None:
-        """One health sample. The time between two good ones was healthy."""
+    def sample(self, ok: bool | None, why: str, now_s: float, *, excused: bool = False) -> None:
+        """One health sample. The time between two good ones was healthy; one that says neither ends that, and is not bad."""
         self.look(now_s)
         gap_s = self._bounded(now_s - self._sampled_s)
         self._sampled_s = now_s
         self.last_why = why
+        self._excused = ok is None and excused
         if ok:
             self._healthy_s += gap_s if self._good else 0.0
             self._good += 1
@@ -44,7 +51,7 @@ class TrialClock:
         else:
             self._good = 0
             self._healthy_s = 0.0
-            self._bad += 1
+            self._bad += ok is False
 
     @property
     def passed(self) -> bool:
@@ -65,10 +72,19 @@ class TrialClock:
         return None
 
     @property
+    def undecided_why(self) -> str | None:
+        """Why the trial cannot be judged here and now, or None."""
+        if self._excused_s < self._settings.outage_s_max:
+            return None
+        return f"for {self._settings.outage_s_max:g} s, {self.last_why}"
+
+    @property
     def words(self) -> str:
         """How the trial stands, for a person."""
         s = self._settings
         healthy = f"healthy for {self._healthy_s:.0f} of {s.health_sustain_s:g} s ({self._good} of {s.health_samples} samples)"
+        if self._excused or (not self._good and not self._bad):
+            return f"{healthy}; {self.last_why}"
         return (
             healthy if not self._bad else f"{self._bad} of {s.health_fail_after} bad samples: {self.last_why}"
         )

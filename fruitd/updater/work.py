@@ -7,7 +7,7 @@ from fruitd.updater import effects as do
 from fruitd.updater import events as on
 from fruitd.updater.journal import SlotContent, State
 from fruitd.updater.life import Life
-from fruitd.updater.offers import Answer, judge, named
+from fruitd.updater.offers import Answer, judge, named, still_signs
 
 
 class WorkHandlers(Life):
@@ -32,7 +32,7 @@ class WorkHandlers(Life):
                 if j.state is State.WAITING:
                     self._proceed()
             return
-        verdict = judge(target, j, self._facts.active)
+        verdict = judge(target, j, self._facts.active, self._signers)
         if verdict.answer is Answer.ACCEPTED:
             self._do(do.StopWork(self._target.infohash))
             self._begin(target)
@@ -47,6 +47,8 @@ class WorkHandlers(Life):
     def _on_offered_too_late(self, event: on.Offered) -> None:
         j, target = self._journal, event.target
         newest = j.pending or j.target
+        if newest is not None and not still_signs(newest.signer, self._signers):
+            newest = None  # however high its number is
         if target in (j.target, j.pending) or (newest is not None and target.release < newest.release):
             return
         self._note("offered", f"{named(target)} is offered and waits for the end of the trial", target)
@@ -65,6 +67,52 @@ class WorkHandlers(Life):
         self._note("disputed", event.why, self._target)
         self._do(do.StopWork(self._target.infohash))
         self._go(State.WAITING, f"disputed: {event.why}", disputed_why=event.why, retry_at_s=0.0)
+
+    def _on_settled(self, _event: on.Settled) -> None:
+        if self._journal.disputed_why is None:
+            return
+        self._note("settled", "the contradiction is over")
+        self._go(disputed_why=None)
+        if self._journal.state is State.WAITING:
+            self._proceed()
+
+    def _on_withdrawn(self, event: on.Withdrawn) -> None:
+        if self._journal.rollback:
+            return  # what the operator asked for needs no manifest
+        self._note("withdrawn", event.why, self._target)
+        self._do(do.StopWork(self._target.infohash))
+        changes = self._retarget(None) | {"target_slot": self._facts.active, "pending": None}
+        self._go(State.IDLE, event.why, retry_at_s=0.0, failures=0, **changes)
+
+    def _on_withdrawn_too_late(self, event: on.Withdrawn) -> None:
+        """The trial goes on: it was signed when it was begun, and a restart in the middle would prove nothing."""
+        self._note("withdrawn", f"{event.why}; the trial that is under way goes on", self._journal.target)
+        self._go(pending=None)
+
+    def _on_release_keys(self, event: on.ReleaseKeys) -> None:
+        if event.signers == self._signers:
+            return
+        self._signers = event.signers
+        self._refused = None
+        self._judge_by_keys()
+
+    def _judge_by_keys(self) -> None:
+        """Nothing that a key left behind which signs no more stands in the way of what others sign."""
+        j = self._journal
+        if j.pending is not None and not still_signs(j.pending.signer, self._signers):
+            self._go(pending=None)  # set aside under a key that was taken away since: its turn must not come
+            j = self._journal
+        if still_signs(j.highest_signer, self._signers):
+            return
+        kept = [c.target for c in j.slots.values() if c is not None and c.committed]
+        kept = [target for target in kept if still_signs(target.signer, self._signers)]
+        highest = max(kept, key=lambda target: target.release, default=None)
+        floor, signer = (highest.release, highest.signer) if highest is not None else (0, "")
+        self._note(
+            "floor",
+            f"the key that signed release {j.highest_release} signs no more: from {floor} on all are taken",
+        )
+        self._go(highest_release=floor, highest_signer=signer)
 
     # -- work ----------------------------------------------------------------------------------------------------
 
@@ -89,10 +137,16 @@ class WorkHandlers(Life):
     def _on_slot_prepared(self, event: on.SlotPrepared) -> None:
         if self._ours(event.infohash):
             reused, missing = event.reused_bytes, event.missing_bytes
-            words = f"{size(reused)} reused, {size(missing)} to fetch"
+            words = f"{size(reused)} reused, {event.way or f'{size(missing)} to fetch'}"
             self._note("reused", words, self._target)
             self._go(State.FETCHING, f"fetching {named(self._target)} into slot {self._target_slot}: {words}")
             self._do(do.FetchImage(self._target, self._target_slot))
+
+    def _on_way_lost(self, event: on.WayLost) -> None:
+        if self._ours(event.infohash):
+            self._note("another way", event.why, self._target)
+            self._do(do.StopWork(self._target.infohash))
+            self._reuse(f"{event.why}; going on with what is in slot {self._target_slot}")
 
     def _on_image_arrived(self, event: on.ImageArrived) -> None:
         if self._ours(event.infohash):
@@ -149,6 +203,26 @@ class WorkHandlers(Life):
         self._note("hold", event.why)
         self._do(do.StopWork(self._target.infohash))
         self._go(State.WAITING, f"held by the operator: {event.why}", held_why=event.why)
+
+    def _on_held_back(self, event: on.HeldBack) -> None:
+        self._held_back = event.why
+        j = self._journal
+        if j.state is State.WAITING and self._wait_why() == event.why and j.why != event.why:
+            self._note_once("held back", event.why, j.target)
+            self._go(State.WAITING, event.why)
+
+    def _on_held_back_before_writing(self, event: on.HeldBack) -> None:
+        self._held_back = event.why
+        if (why := self._wait_why()) is None:
+            return  # what the operator asked for is not held back
+        self._note_once("held back", event.why, self._target)
+        self._do(do.StopWork(self._target.infohash))
+        self._go(State.WAITING, why)
+
+    def _on_free_again(self, _event: on.FreeAgain) -> None:
+        self._held_back = None
+        if self._journal.state is State.WAITING:
+            self._proceed_if_due()
 
     def _on_resume(self, _event: on.Resume) -> None:
         if self._journal.held_why is not None:

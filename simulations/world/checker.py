@@ -12,12 +12,16 @@ from enum import StrEnum
 
 from attrs import Factory, define, frozen
 
-from fruitd.updater.journal import Journal
+from fruitd.updater.journal import Journal, State
 from simulations.world.heap import Heap
 from simulations.world.images import Behaviour
 from simulations.world.machine import Machine
 from simulations.world.maintainer import Published
 from swarm.news.record import Record
+from swarm.switching import Action
+
+SOUND_S = 30.0
+"""A heart that beats for so long has been seen to beat, on a noisy bus too."""
 
 
 class Rule(StrEnum):
@@ -26,7 +30,7 @@ class Rule(StrEnum):
     BOOTABLE = "the default slot boots"
     ACTIVE_SLOT = "the active slot is never written"
     JOURNAL_FIRST = "a slot is written only after the journal says that it holds nothing"
-    READ_BACK = "a slot is armed only after it was read back whole"
+    READ_BACK = "a slot is armed only after it was read back whole, and again after it ran"
     SIGNED = "only what the maintainers signed for this hardware is armed"
     OLDER = "nothing older than the highest release committed is armed"
     ATTEMPTS = "a release is tried no more often than its bound"
@@ -35,6 +39,11 @@ class Rule(StrEnum):
     NEWS = "no record enters a store that its signer did not make"
     LEGAL = "no pair of state and event happens that the updater's table names illegal"
     RESTLESS = "a core that was woken lets time pass"
+    OWN_BAY = "the node that has the bus never switches its own bay off"
+    BOTH_BAYS = "never is power taken from both bays of a board, but by an operator"
+    SOUND = "no bay whose node beats is switched off, but by an operator"
+    WRITING = "no bay is switched off while its node writes its boot environment"
+    TURNS = "the two nodes of a board never update at the same time"
     MONOTONE = "the highest release accepted never goes back"
 
 
@@ -56,6 +65,9 @@ class Bounds:
     """What the nodes were configured to keep."""
 
     attempts_max: int
+    """Trial boots of a release that is never well."""
+    cut_offs_max: int
+    """Trial boots of one that was well, and was cut off."""
     health_sustain_s: float
     health_samples: int
 
@@ -72,9 +84,34 @@ class _Watched:
     """Releases of which the node saw a bad health sample."""
     quarantined: set[str] = Factory(set)
     highest_committed: int = 0
+    committed_signer: bytes = b""
     highest_accepted: int = 0
+    accepted_signer: str = ""
     healthy_since_s: float | None = None
     healthy_samples: int = 0
+    mate: int | None = None
+    """The node in the other bay of its board."""
+    writing: bool = False
+    """Its boot environment is being written."""
+    dark: bool = False
+    """Power was taken from its bay, and no operator wants it to stay so."""
+    ordered: Action | None = None
+    """What an operator may still have done to its bay, until `ordered_until_s`."""
+    ordered_until_s: float = float("-inf")
+
+
+UPDATING = frozenset(
+    {
+        State.REUSING,
+        State.FETCHING,
+        State.VERIFYING,
+        State.ARMED,
+        State.REBOOTING,
+        State.TRIAL,
+        State.ROLLED_BACK,
+    }
+)
+"""From the first byte written into a slot until the machine runs what it is to run."""
 
 
 class Checker:
@@ -88,6 +125,7 @@ class Checker:
         self._bootable: set[tuple[int, ...]] = set()
         self._genuine: set[bytes] = set()
         self._nodes: dict[int, _Watched] = {}
+        self._rotated_out: set[bytes] = set()
 
     # what the world tells in advance
 
@@ -110,6 +148,10 @@ class Checker:
     def add_genuine(self, record: Record) -> None:
         """A record made by whoever it is signed by."""
         self._genuine.add(record.content_hash)
+
+    def rotated_out(self, keys: set[bytes]) -> None:
+        """Whatever these keys signed counts for nothing any more, as soon as a node knows it."""
+        self._rotated_out |= keys
 
     def add_genuine_message(self, signed_bytes: bytes) -> None:
         """Bytes of a record that its signer is about to sign."""
@@ -164,13 +206,60 @@ class Checker:
     def journal_saved(self, node: int, journal: Journal) -> None:
         """A journal became durable."""
         watched = self._nodes[node]
-        if journal.highest_release < watched.highest_accepted:
+        fell = journal.highest_release < watched.highest_accepted
+        if fell and bytes.fromhex(watched.accepted_signer) not in self._rotated_out:
             self._broken(node, Rule.MONOTONE, f"{watched.highest_accepted} -> {journal.highest_release}")
-        watched.highest_accepted = max(watched.highest_accepted, journal.highest_release)
+        watched.highest_accepted, watched.accepted_signer = journal.highest_release, journal.highest_signer
         listed = {q.infohash for q in journal.quarantined}
         for infohash in sorted(watched.quarantined - listed):
             self._broken(node, Rule.QUARANTINED, f"{infohash[:16]} was forgotten")
         watched.quarantined |= listed
+        mate = self._nodes[watched.mate] if watched.mate is not None else None
+        if mate is not None and journal.state in UPDATING and self._updates(mate):
+            state = mate.machine.disk.journal.state if mate.machine.disk.journal is not None else None
+            self._broken(node, Rule.TURNS, f"{journal.state}, and node {watched.mate} is {state}")
+
+    @staticmethod
+    def _updates(watched: _Watched) -> bool:
+        """What has been made the default is installed, also where the disk was too full to write that down."""
+        journal, machine = watched.machine.disk.journal, watched.machine
+        kept = journal is not None and journal.state is State.TRIAL and machine.default == journal.target_slot
+        return journal is not None and journal.state in UPDATING and not kept
+
+    def share_a_board(self, one: int, other: int) -> None:
+        """These two sit on one board."""
+        self._nodes[one].mate, self._nodes[other].mate = other, one
+
+    def environment(self, node: int, *, writing: bool) -> None:
+        """The node begins to write its boot environment, or has written it, or has lost the daemon that did."""
+        self._nodes[node].writing = writing
+
+    def bay_ordered(self, node: int, action: Action, until_s: float) -> None:
+        """An operator signed that this is to be done to this node's bay; it may be done until then."""
+        self._nodes[node].ordered, self._nodes[node].ordered_until_s = action, until_s
+
+    def bay_switched(self, node: int, owner: int, beats_for_s: float) -> None:
+        """The node that has the bus has the power taken from this node's bay; for how long its heart has beaten."""
+        watched = self._nodes[node]
+        if node == owner:
+            self._broken(node, Rule.OWN_BAY, "its bay")
+        if watched.writing:
+            self._broken(node, Rule.WRITING, "its bay")
+        if beats_for_s >= SOUND_S and self._ordered(watched) in (None, Action.ON):
+            self._broken(node, Rule.SOUND, f"it beats for {beats_for_s:.0f} s")
+
+    def bay_power(self, node: int, *, on: bool, by_supply: bool = False) -> None:
+        """The bay of this node got power, or lost it: because it was switched, or because the supply of its board failed."""
+        watched = self._nodes[node]
+        if on:
+            watched.dark = False
+        elif not by_supply:
+            watched.dark = self._ordered(watched) is not Action.OFF
+            if watched.mate is not None and self._nodes[watched.mate].dark:
+                self._broken(node, Rule.BOTH_BAYS, f"it and node {watched.mate}")
+
+    def _ordered(self, watched: _Watched) -> Action | None:
+        return watched.ordered if self._heap.now_s <= watched.ordered_until_s else None
 
     def record_accepted(self, node: int, record: Record) -> None:
         """A store took a record in."""
@@ -211,7 +300,8 @@ class Checker:
         if published is None or not watched.hardware & set(published.compatible):
             self._broken(node, Rule.SIGNED, f"slot {slot}")
             return
-        if published.release < watched.highest_committed:
+        may_fall = watched.committed_signer in self._rotated_out
+        if published.release < watched.highest_committed and not may_fall:
             self._broken(node, Rule.OLDER, f"release {published.release} after {watched.highest_committed}")
         if published.infohash.hex() in watched.quarantined:
             self._broken(node, Rule.QUARANTINED, f"release {published.release} was armed")
@@ -228,8 +318,9 @@ class Checker:
                 node, Rule.TRIAL, f"slot {slot} was committed after {samples} good samples since {since_s}"
             )
         published = self._published.get(self._medium(watched, slot))
-        if published is not None:
-            watched.highest_committed = max(watched.highest_committed, published.release)
+        gone = watched.committed_signer in self._rotated_out
+        if published is not None and (gone or published.release > watched.highest_committed):
+            watched.highest_committed, watched.committed_signer = published.release, published.signer
 
     def _tried(self, node: int, watched: _Watched, slot: str) -> None:
         """The firmware began to boot a slot that is not the default; it may never come up."""
@@ -239,7 +330,9 @@ class Checker:
             return
         tries = watched.trials.get(published.infohash, 0) + 1
         watched.trials[published.infohash] = tries
-        if tries > self._bounds.attempts_max:
+        watched.read_back[slot] = None  # it runs now, and may write
+        good = published.image.behaviour is Behaviour.GOOD
+        if tries > self._bounds.attempts_max + (self._bounds.cut_offs_max - 1 if good else 0):
             self._broken(node, Rule.ATTEMPTS, f"release {published.release}: trial boot {tries}")
 
     def _booted(self, node: int, watched: _Watched, slot: str) -> None:

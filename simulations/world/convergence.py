@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from fruitd.updater.journal import Quarantine
 from simulations.world.images import Behaviour
-from simulations.world.maintainer import Published
+from simulations.world.maintainer import FAST_FORWARD, Published
 from swarm.news.record import Record
+from swarm.roll import MEMBERS_KINDS
 
 if TYPE_CHECKING:
     from simulations.world.host import Host
@@ -23,11 +24,14 @@ class Convergence:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._by_id = {host.plan.node_id: host for host in world.hosts}
         self._newest: dict[tuple[str, bytes], tuple[int, float]] = {}
         """(kind, key) -> highest sequence any honest node accepted, and when that was first."""
 
     def record_accepted(self, node: int, record: Record) -> None:
-        """Some node's store took a record in."""
+        """Some node's store took a record in. What stolen keys signed need not reach everybody."""
+        if record.kind == "manifest" and record.sequence > FAST_FORWARD:
+            return
         name = (record.kind, record.key)
         if record.sequence > self._newest.get(name, (-1, 0.0))[0]:
             self._newest[name] = (record.sequence, self._world.heap.now_s)
@@ -40,6 +44,8 @@ class Convergence:
         for host in self._world.hosts:
             if not host.firmware.gone:
                 lacking += self._of_host(host)
+        if self._world.operator is not None:
+            lacking += self._world.operator.lacking()
         return lacking
 
     def _of_host(self, host: Host) -> list[str]:
@@ -54,12 +60,19 @@ class Convergence:
         assert host.node is not None
         missing = []
         for (kind, key), (sequence, since_s) in self._newest.items():
-            if kind == "status" and self._world.heap.now_s - since_s < FRESH_S:
+            if host.node.store.stays(kind) and not self._concerns(host, key):
+                continue
+            if kind in MEMBERS_KINDS and self._world.heap.now_s - since_s < FRESH_S:
                 continue
             entry = host.node.store.get(kind, key)
             if entry is None or entry.sequence < sequence:
                 missing.append(f"{kind} {key.hex()[:8]} sequence {sequence}")
         return missing
+
+    def _concerns(self, host: Host, node_id: bytes) -> bool:
+        """Must this host know what that node said of itself? In its own site, unless it has left, its last word with it."""
+        speaker = self._by_id.get(node_id)
+        return speaker is not None and speaker.plan.site == host.plan.site and not speaker.firmware.gone
 
     def _release_wrong(self, host: Host) -> str | None:
         machine = host.machine

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from simulations.world.heap import Dice, Heap
-from simulations.world.images import TORN, Image
+from simulations.world.images import TORN
 from simulations.world.machine import Machine
 from simulations.world.network import Network
 from swarm.address import Address
@@ -62,9 +62,9 @@ class WorldFabric:
         """A liar's transfer: whatever is asked of it, it has something else."""
         return End(self, node, ModelTransfer(self._fabric, node_id, _address_of(node), LyingStorage()))
 
-    def publish(self, infohash: bytes, image: Image, piece_bytes: int) -> None:
+    def publish(self, infohash: bytes, blocks: Sequence[int], piece_bytes: int) -> None:
         """What this infohash stands for."""
-        self._fabric.publish(infohash, ModelImage(image.blocks, piece_bytes // BLOCK_BYTES))
+        self._fabric.publish(infohash, ModelImage(blocks, piece_bytes // BLOCK_BYTES))
 
     def leave(self, transfer: ModelTransfer, *, at_once: bool) -> None:
         """The daemon is gone: peers see its connections close (`at_once`), or hear nothing any more."""
@@ -166,10 +166,18 @@ class End:
     def offer_peers(self, infohash: bytes, peers: Sequence[TransferPeer]) -> None:
         """See `swarm.transfer.port.Transfer`."""
         self._fabric.let_pass()
-        met = [(peer, self._fabric.end_of(self._node, peer.address)) for peer in peers]
-        known = [evolve(peer, address=address) for peer, address in met if address is not None]
-        self._transfer.offer_peers(infohash, known)
+        self._transfer.offer_peers(infohash, self._known(peers))
         self._fabric.plan()
+
+    def keep_near(self, infohash: bytes, mates: Sequence[TransferPeer], *, near_only: bool) -> None:
+        """See `swarm.transfer.port.Transfer`."""
+        self._fabric.let_pass()
+        self._transfer.keep_near(infohash, self._known(mates), near_only=near_only)
+        self._fabric.plan()
+
+    def _known(self, peers: Sequence[TransferPeer]) -> list[TransferPeer]:
+        met = [(peer, self._fabric.end_of(self._node, peer.address)) for peer in peers]
+        return [evolve(peer, address=address) for peer, address in met if address is not None]
 
     def progress(self, infohash: bytes) -> Progress | None:
         """See `swarm.transfer.port.Transfer`."""
@@ -203,7 +211,10 @@ class MachineStorage:
 
     def write(self, path: str, block: int, content: int) -> None:
         """See `swarm.transfer.fabric.BlockStorage`."""
-        self._machine.write(path, block, content)
+        if path in self._machine.slots:
+            self._machine.write(path, block, content)
+        else:
+            self._machine.keep_in_cache(path, block, content)
 
 
 class LyingStorage:

@@ -33,9 +33,13 @@ class Firmware:
         self._rng = world.dice.named("firmware", host.number)
         self._power = 0
         self.on = False
+        self.fed = True
+        """There is power to be switched on: its bay gives some, or it is not on a board."""
         self.clock_ahead_s = CALENDAR_S
         """What the system clock shows, less the world's time. A Pi has no clock battery: it wakes up at the last time it wrote
         down, until the network sets it."""
+        self.clock_dead = False
+        """No network ever sets it: it counts from where it wakes up."""
         self._off_at_s = 0.0
         self.bricked = False
         self.gone = False
@@ -43,7 +47,7 @@ class Firmware:
 
     def switch_on(self) -> None:
         """Power comes."""
-        if self.on or self.gone:
+        if self.on or self.gone or not self.fed:
             return
         self.on = True
         heap = self._world.heap
@@ -52,6 +56,8 @@ class Firmware:
         self._boot()
 
     def _set_clock(self) -> None:
+        if self.clock_dead:
+            return
         self.clock_ahead_s = CALENDAR_S
         self._host.clock_was_set()
 
@@ -59,6 +65,21 @@ class Firmware:
         """The node is taken away for good."""
         self.cut_power(None)
         self.gone = True
+
+    def feed(self, fed: bool) -> None:
+        """The bay gives power from now on, or none any more."""
+        self.fed = fed
+        if fed:
+            self.switch_on()
+        else:
+            self.cut_power(None)
+
+    def shut_down(self) -> None:
+        """The board asks for it: a daemon that runs flushes everything and halts the machine, which waits for its power to go."""
+        if self._host.listening():
+            self._power += 1
+            self._host.stop_daemon()
+            self._host.machine.power_off(cut=False)
 
     def restart(self) -> None:
         """An orderly restart: everything is flushed first. The daemon has been stopped."""
@@ -78,6 +99,15 @@ class Firmware:
         self._world.checker.power_lost(self._host.number)
         if down_s is not None:
             self._world.heap.after(down_s, self._power_returns, self._power)
+
+    def hang(self, for_s: float | None) -> None:
+        """Nothing runs any more, until its power goes; or until somebody resets it, after so long."""
+        self._power += 1
+        self._host.stop_daemon(at_once=False)
+        self._host.machine.power_off(cut=True)
+        self._world.checker.power_lost(self._host.number)
+        if for_s is not None:
+            self._world.heap.after(for_s, self._if_powered, self._power, self._boot)
 
     def start_daemon_after(self, delay_s: float) -> None:
         """The init system starts the daemon (again)."""
@@ -100,6 +130,8 @@ class Firmware:
         match behaviour:
             case Behaviour.GOOD | Behaviour.UNHEALTHY:
                 heap.after(self._rng.uniform(*BOOT_S), self._if_powered, self._power, self._up, slot)
+            case Behaviour.HANGS_FOR_GOOD:
+                pass  # until its power goes
             case Behaviour.HANGS:
                 heap.after(WATCHDOG_S, self._if_powered, self._power, self._boot_again, slot)
             case _:

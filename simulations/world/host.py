@@ -11,23 +11,34 @@ from collections.abc import Iterable
 from attrs import frozen
 
 from fruitd.daemon.journaled_core import JournaledCore
+from fruitd.daemon.steady_time import ADJUST_S_MIN
 from fruitd.errors import RetryError
-from fruitd.node.core import NodeCore
+from fruitd.node.core import REVIEWED, NodeCore
 from fruitd.node.effects import KeepShare, KeepTorrent, NodeEffect
+from fruitd.node.powering import PowerCall
+from fruitd.node.standing import without_a_clock_s
+from fruitd.power.effects import KeepPower, PauseHeartbeat, SwitchBay
+from fruitd.power.seen import BaySeen
 from fruitd.updater import effects as ask
 from fruitd.updater import events as tell
 from fruitd.updater.journal import Journal
 from simulations.world.faults import StrikeKind
 from simulations.world.firmware import Firmware
+from simulations.world.maintainer import CALENDAR_S
 from simulations.world.slot_work import SlotWork
+from simulations.world.stack import HURRIED_S, SWEEP_S, WorldStack
 from simulations.world.surroundings import NodePlan, Surroundings
 from swarm import effects as swarm_ask
 from swarm.address import Address
+from swarm.power import Supply
+from swarm.trust.clock import FlooredClock
 
 ENVIRONMENT_S = 0.02
 """Writing the boot environment and flushing it."""
 FUSE_S_MAX = 20.0
 """A power cut waits this long for the effect it is to happen at; then it happens anyway."""
+BUILT_S = CALENDAR_S - 30 * 86_400.0
+"""When the software of a world was built, seconds since 1970."""
 WAKEUPS_AT_ONCE_MAX = 100
 """More at one moment is a core that would spin on a real machine."""
 
@@ -57,6 +68,7 @@ class Host:
         """Counts up whenever a daemon begins or ends."""
         self.refused: dict[tuple[str, str], int] = {}
         self._rng = world.dice.named("host", plan.number)
+        self._clock = FlooredClock(BUILT_S)
         self._clock_ahead_s = 0.0
         self._wake_at_s = float("inf")
         self._woken_at_s = 0.0
@@ -65,6 +77,10 @@ class Host:
         self._lit = 0
         self._work: SlotWork | None = None
         self._health_on = False
+        self.stack: WorldStack | None = None
+        """The boards whose bus this node may have."""
+        self._paused_until_s = float("-inf")
+        self._power_unsaved = False
 
     # ------------------------------------------------------------------ as the network sees it
 
@@ -103,17 +119,25 @@ class Host:
         self.life += 1
         self._wake_at_s = float("inf")
         self._health_on = False
-        self._clock_ahead_s = self.firmware.clock_ahead_s
+        self._clock = FlooredClock(BUILT_S)
+        self._clock_ahead_s = self._clock.now_s(self._system_s()) - self.world.heap.now_s
         now_s = self.steady_s()
         self.node = self.world.new_core(self.plan, self.machine, now_s, self.life)
         self.core = JournaledCore(self.node, self._save, self.steady_s)
         self._work = SlotWork(self)
         self.world.trace.note(self.world.heap.now_s, self.number, "start", f"slot {self.machine.active}")
+        self._paused_until_s = float("-inf")
         self.carry_out(self.core.started(self.machine.facts(), now_s))
+        self.clock_was_set()
+        self.tell_power(lambda part, _: part.looked(Supply(), "", self.steady_s()))
+        if self.stack is not None:
+            self.later(0.5, self._sweep)
 
     def stop_daemon(self, *, at_once: bool = True) -> None:
         """The daemon is gone, whatever it was doing. Peers see its connections close `at_once`, or hear nothing more."""
         self.life += 1
+        self.machine.disk.waiting.clear()
+        self.world.checker.environment(self.number, writing=False)
         self.node = None
         self.core = None
         if self._work is not None:
@@ -121,9 +145,16 @@ class Host:
             self._work = None
 
     def clock_was_set(self) -> None:
-        """The system clock shows another time than before; the daemon's steady time does not follow it."""
-        if self.node is not None:
-            self.node.wall_offset_s = self.firmware.clock_ahead_s - self._clock_ahead_s
+        """The system clock, or its floor, is another than before; the daemon's steady time does not follow it."""
+        if self.node is None or self.core is None:
+            return
+        self._clock.signed_time(self.node.signed_time_s(), without_a_clock_s(self.node.trusted))
+        offset_s = self._clock.now_s(self._system_s(), self.steady_s()) - self.steady_s()
+        if abs(offset_s - self.node.wall_offset_s) >= ADJUST_S_MIN:
+            self.carry_out(self.core.clock_set(offset_s, self.steady_s()))
+
+    def _system_s(self) -> float:
+        return self.firmware.clock_ahead_s + self.world.heap.now_s
 
     def light_fuse(self, cut: Cut) -> None:
         """Plan a fault for an effect boundary soon."""
@@ -175,6 +206,7 @@ class Host:
         if self.machine.disk.full:
             self._note("not saved", f"{journal.state}: {journal.why}")
             raise RetryError("the disk is full")
+        self.machine.disk.keep_what_waited()
         self.machine.disk.journal = journal
         self.world.checker.journal_saved(self.number, journal)
         self._note("journal", f"{journal.state}: {journal.why}")
@@ -188,8 +220,10 @@ class Host:
             case swarm_ask.RecordAccepted(record=record):
                 self.world.record_accepted(self.number, record)
                 self.machine.disk.keep_record(record)
+                self._believes_otherwise(record.kind)
             case swarm_ask.RecordForgotten(kind=kind, key=key):
                 self.machine.disk.records.pop((kind, key), None)
+                self._believes_otherwise(kind)
             case swarm_ask.Refused(what=what, why=why):
                 self.refused[what, why] = self.refused.get((what, why), 0) + 1
                 self._note("refused", f"{what}: {why}")
@@ -205,9 +239,13 @@ class Host:
 
     def _carry_out_update(self, effect: NodeEffect) -> None:
         match effect:
+            case KeepPower() | PauseHeartbeat() | SwitchBay():
+                self._carry_out_power(effect)
             case ask.ArmSlot(slot=slot, infohash=infohash):
+                self.world.checker.environment(self.number, writing=True)
                 self.later(ENVIRONMENT_S, self._arm, slot, infohash)
             case ask.CommitSlot(slot=slot):
+                self.world.checker.environment(self.number, writing=True)
                 self.later(ENVIRONMENT_S, self._commit, slot)
             case ask.RestartNode():
                 self.stop_daemon()
@@ -233,9 +271,14 @@ class Host:
 
         self.world.network.open_stream(self.number, effect.peer, effect.request, effect.timeout_s, done)
 
+    def _believes_otherwise(self, kind: str) -> None:
+        if kind in REVIEWED:
+            self.later(0.0, self.clock_was_set)
+
     def _keep_share(self, infohash: str, path: str | None) -> None:
         if self.machine.disk.full:
             return
+        self.machine.disk.fresh.pop(path or "", None)  # a parcel is flushed before it is called whole
         if path is None:
             self.machine.disk.shares.pop(infohash, None)
         else:
@@ -243,10 +286,12 @@ class Host:
 
     def _arm(self, slot: str, infohash: str) -> None:
         self.machine.arm(slot)
+        self.world.checker.environment(self.number, writing=False)
         self.later(ENVIRONMENT_S, self.tell, tell.SlotArmed(infohash))
 
     def _commit(self, slot: str) -> None:
         self.machine.commit(slot)
+        self.world.checker.environment(self.number, writing=False)
         self.world.on_commit(self.number, slot)
         self.later(ENVIRONMENT_S, self.tell, tell.SlotCommitted(slot))
 
@@ -264,6 +309,74 @@ class Host:
         self.tell(tell.Health(ok, "all well" if ok else "the check command failed"))
         if self.life == life and self._health_on:
             self.later(self.world.health_interval_s, self._sample_health)
+
+    # ------------------------------------------------------------------ power
+
+    def has_bus(self) -> bool:
+        """Does its daemon have the bus of the stack?"""
+        return self.node is not None and self.node.power is not None and self.node.power.own.owns
+
+    def knows_its_bay(self) -> bool:
+        """Where it has the bus: does it know where on the stack it sits itself?"""
+        owner = self.node.power.owner if self.node is not None and self.node.power is not None else None
+        return owner is not None and owner.seating.place_of(self.plan.node_id) is not None
+
+    def beating(self) -> bool:
+        """Does its heart beat at this moment?"""
+        return self.core is not None and self.world.heap.now_s >= self._paused_until_s
+
+    def tell_power(self, call: PowerCall) -> None:
+        """Tell the power part and carry out what follows."""
+        if self.core is not None:
+            self.carry_out(self.core.tell_power(call, self.steady_s()))
+
+    def _carry_out_power(self, effect: KeepPower | PauseHeartbeat | SwitchBay) -> None:
+        match effect:
+            case KeepPower(document=document):
+                self._power_unsaved = self.machine.disk.full
+                if not self._power_unsaved:
+                    self.machine.disk.power = document
+                    assert self.node is not None
+                    assert self.node.power is not None
+                    self.node.power.kept(document)
+            case PauseHeartbeat(for_s=for_s):
+                self._paused_until_s = self.world.heap.now_s + for_s
+            case SwitchBay():
+                self.later(0.0, self._switch, effect)
+
+    def _sweep(self) -> None:
+        assert self.stack is not None
+        if self.node is None or self.node.power is None:
+            return
+        if self.node.power.may_have_bus(self.steady_s()):
+            self.stack.sweep(self, self._swept)
+        else:
+            self.node.power.bus_lost("", self.steady_s())
+            self.later(SWEEP_S, self._sweep)
+
+    def _swept(self, bays: list[BaySeen], took_s: float) -> None:
+        self.later(took_s, self._found, bays)
+
+    def _found(self, bays: list[BaySeen]) -> None:
+        now_s = self.steady_s()
+        life = self.life
+        self.tell_power(lambda part, wall_s: part.swept(bays, now_s, wall_s))
+        if self.life != life or self.node is None or self.node.power is None:
+            return
+        owner = self.node.power.owner
+        hurried = owner is not None and (owner.busy_places() or owner.learning is not None)
+        self.later(HURRIED_S if hurried else SWEEP_S, self._sweep)
+
+    def _switch(self, effect: SwitchBay) -> None:
+        assert self.stack is not None
+        error, took_s = "the disk is full", 0.0
+        if not self._power_unsaved:
+            error, took_s = self.stack.switch(self, effect)
+        self.later(took_s, self._switched, effect, error)
+
+    def _switched(self, effect: SwitchBay, error: str) -> None:
+        now_s = self.steady_s()
+        self.tell_power(lambda part, _: part.switched(effect.place, effect.step, error, now_s))
 
     # ------------------------------------------------------------------ time
 

@@ -32,6 +32,8 @@ class Behaviour(StrEnum):
     """The kernel panics; the firmware boots the default slot again."""
     HANGS = "hangs"
     """Boots without ever starting the daemon; a hardware watchdog restarts the machine."""
+    HANGS_FOR_GOOD = "hangs for good"
+    """The same where no watchdog helps: only the power can."""
 
 
 @lru_cache(maxsize=1 << 18)
@@ -48,6 +50,8 @@ class Image:
     behaviour: Behaviour = Behaviour.GOOD
     leaves: bytes = field(init=False, repr=False)
     pieces_root: bytes = field(init=False, repr=False)
+    known: frozenset[int] = field(init=False, repr=False, eq=False)
+    """Its blocks, wherever they are."""
 
     @leaves.default
     def _leaves(self) -> bytes:
@@ -56,6 +60,10 @@ class Image:
     @pieces_root.default
     def _pieces_root(self) -> bytes:
         return root_of(self.leaves)
+
+    @known.default
+    def _known(self) -> frozenset[int]:
+        return frozenset(self.blocks)
 
     @property
     def length_bytes(self) -> int:

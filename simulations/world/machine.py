@@ -18,6 +18,7 @@ the cores make of them is tried.
 
 from __future__ import annotations
 
+import errno
 import random
 from collections.abc import Callable, Sequence
 
@@ -56,17 +57,24 @@ class Disk:
     torrents: dict[str, bytes] = Factory(dict)
     shares: dict[str, str] = Factory(dict)
     """infohash -> path of the image file."""
-    files: dict[str, tuple[int, ...]] = Factory(dict)
-    """path -> blocks of image files."""
+    files: dict[str, Sequence[int]] = Factory(dict)
+    """path -> blocks of image files, and of parcels."""
+    fresh: dict[str, set[int]] = Factory(dict)
+    """path -> blocks that were written to a parcel in the cache and may not be on the medium yet."""
+    power: bytes | None = None
+    """What the owner of a stack's bus keeps."""
     full: bool = False
     """Nothing can be saved for the time being."""
+    waiting: list[Record] = Factory(list)
+    """In the daemon's memory until the next save."""
 
     def keep_record(self, record: Record) -> None:
         """A newer sequence replaces what is kept for the key; an equal one with other content joins it.
 
-        On a full disk the record is lost with the daemon's memory, and comes back from peers.
+        On a full disk the record waits for the next save; it is lost with the daemon's memory, and comes back from peers.
         """
         if self.full:
+            self.waiting.append(record)
             return
         kept = self.records.get((record.kind, record.key), [])
         if kept and kept[0].sequence < record.sequence:
@@ -74,6 +82,12 @@ class Disk:
         if all(other.content_hash != record.content_hash for other in kept):
             kept = [*kept, record]
         self.records[record.kind, record.key] = kept
+
+    def keep_what_waited(self) -> None:
+        """Something else is being saved: what waited goes with it."""
+        waited, self.waiting = self.waiting, []
+        for record in waited:
+            self.keep_record(record)
 
 
 Observer = Callable[[str, str], None]
@@ -115,6 +129,16 @@ class Machine:
         self.slots[slot].pending[place] = block
         self.written_blocks += 1
 
+    def keep_in_cache(self, path: str, place: int, block: int) -> None:
+        """A program writes one block of a parcel; it is not on the medium yet."""
+        content = self.disk.files.get(path)
+        if not isinstance(content, list):
+            raise OSError(errno.ENOENT, "No such file")
+        if self.disk.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        content[place] = block
+        self.disk.fresh.setdefault(path, set()).add(place)
+
     def flush(self, slot: str) -> None:
         """Everything written to the slot is on the medium when this returns."""
         target = self.slots[slot]
@@ -151,6 +175,12 @@ class Machine:
                 elif fate < 0.75:
                     slot.blocks[place] = TORN
             slot.pending.clear()
+        for path, places in self.disk.fresh.items():
+            content = self.disk.files.get(path)
+            if cut and isinstance(content, list):
+                for place in sorted(places):
+                    content[place] = self.rng.choice((content[place], content[place], BLANK, TORN))
+        self.disk.fresh.clear()
 
     def choose_slot(self) -> str:
         """The firmware's choice; using up what was armed is durable before anything of it runs."""

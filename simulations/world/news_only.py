@@ -12,7 +12,7 @@ from simulations.world.images import first_image
 from simulations.world.maintainer import HARDWARE, Maintainer
 from simulations.world.network import Network, Weather
 from simulations.world.report import Spread, spread
-from simulations.world.surroundings import CONTROL_PORT, Verdicts, trust_root
+from simulations.world.surroundings import CONTROL_PORT, Verdicts
 from simulations.world.trace import Trace
 from swarm.address import Address
 from swarm.core import SwarmCore, SwarmSettings
@@ -22,6 +22,7 @@ from swarm.news.record import Record
 from swarm.news.store import RecordStore
 from swarm.seal import Keyring
 from swarm.trust.keys import SecretKey
+from swarm.trust.root import read_root
 from swarm.trust.trusted_set import TrustedSet
 
 CONTACTS = 3
@@ -54,7 +55,7 @@ class _Ear:
         town = self.town
         key = SecretKey(town.dice.bytes_for("identity", self.number), "identity")
         me = Me(key.node_id, f"n{self.number}", "", CONTROL_PORT, 0)
-        store = RecordStore(town.verdicts.verdict)
+        store = RecordStore(town.verdicts.of(town.trusted))
         rng = town.dice.named("core", self.number)
         settings = SwarmSettings(contacts=town.contacts)
         self.core = SwarmCore(
@@ -130,7 +131,8 @@ class Town:
         self.trace = Trace()
         self.network = Network(self.heap, self.dice, self.trace, Weather(loss=loss, wan_delay_s_min=0.02))
         self.maintainer = Maintainer(self.dice)
-        self.verdicts = Verdicts(TrustedSet(trust_root(self.maintainer)))
+        self.trusted = TrustedSet(read_root(self.maintainer.roots[0]))
+        self.verdicts = Verdicts()
         self.keyring = Keyring((self.dice.bytes_for("swarm key"),))
         self.contacts: tuple[Address, ...] = ()
         self.ears = [_Ear(self, number) for number in range(nodes)]

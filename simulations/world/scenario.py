@@ -32,6 +32,15 @@ class ReleasePlan:
 
 
 @frozen
+class TheftPlan:
+    """The release keys are stolen at `at_s` and used at once, for the highest sequence and release number; the maintainers rotate
+    them out at `rotated_at_s`, and number their releases on from where they were."""
+
+    at_s: float = field(default=100.0, validator=ge(0))
+    rotated_at_s: float = field(default=160.0, validator=ge(0))
+
+
+@frozen
 class CutPlan:
     """A stretch of time in which some nodes cannot hear others.
 
@@ -73,6 +82,11 @@ class Scenario:
     """Image bytes moved by one event. Larger runs faster and shows less of how nodes share."""
     releases: tuple[ReleasePlan, ...] = (ReleasePlan(),)
 
+    parcels: int = field(default=0, validator=[ge(0), le(7)])
+    """Each release has a parcel from so many releases before it, and one from nothing; 0: there are none."""
+
+    theft: TheftPlan | None = None
+
     start_spread_s: float = field(default=20.0, validator=ge(0))
     """Nodes are switched on at random within this time."""
     late_nodes: int = field(default=0, validator=ge(0))
@@ -92,6 +106,24 @@ class Scenario:
     health_hiccups: float = field(default=0.0, validator=[ge(0), le(0.5)])
     """Chance that a health sample of a good release is bad."""
 
+    stack_boards: int = field(default=0, validator=[ge(0), le(16)])
+    """PiStack boards under the nodes, two to a board. The first `stack_owners` nodes may have their bus, and have other hardware
+    than the releases are for: they must not hang with the others."""
+    stack_owners: int = field(default=1, validator=[ge(1), le(2)])
+    """How many nodes share the bus: one has it, and where it falls silent another takes over."""
+    stack_owner_in_bay: bool = True
+    """Node 0 sits in the first bay; otherwise it is a machine beside the stack."""
+    stack_told: bool = True
+    """Every node is configured with its bay; otherwise that has to be learned."""
+    stack_noise: float = field(default=0.0, validator=[ge(0), le(0.5)])
+    """So many of the replies on the boards' bus are damaged."""
+    stack_owner_hangs: int = field(default=0, validator=ge(0))
+    """How often the node that has the bus hangs: in a bay until another cycles it, beside the stack for some minutes."""
+    stack_brown_outs: int = field(default=0, validator=ge(0))
+    """How often the supply of all boards is low, too low for Pis, or gone for a while."""
+    stack_orders: int = field(default=0, validator=ge(0))
+    """How often an operator switches a bay, and somebody who is none tries to."""
+
     faults_s: float = field(default=300.0, validator=ge(0))
     """Everything above happens within this time; then all faults stop."""
     settle_s: float = field(default=1800.0, validator=gt(0))
@@ -103,6 +135,18 @@ class Scenario:
         """Refuse what contradicts itself, in words."""
         for wrong, why in (
             (self.sites > self.nodes, "there are more sites than nodes"),
+            (
+                self.stack_boards and self.nodes - self.liars > 2 * self.stack_boards + 1,
+                "there are more nodes than bays",
+            ),
+            (
+                self.stack_owner_hangs and self.stack_owners < 2,
+                "the only node that has the bus hangs: nobody would bring it back",
+            ),
+            (
+                self.stack_orders and self.nodes <= self.stack_owners,
+                "an operator switches no owner of the bus off",
+            ),
             (self.translated_sites >= self.sites, "site 0 holds the contacts: it cannot be translated"),
             (self.liars + self.late_nodes >= self.nodes, "liars and late nodes leave no ordinary node"),
             (
@@ -114,6 +158,14 @@ class Scenario:
                 "a publisher has to be an ordinary node",
             ),
             (any(r.at_s > self.faults_s for r in self.releases), "a release comes after faults_s"),
+            (
+                self.theft is not None and self.theft.rotated_at_s < self.theft.at_s,
+                "keys are rotated out before they are stolen",
+            ),
+            (
+                self.theft is not None and not any(r.at_s > self.theft.rotated_at_s for r in self.releases),
+                "no release comes after the theft: nobody could tell whether nodes recover",
+            ),
         ):
             if wrong:
                 raise UsageError(f"scenario {self.name!r}: {why}")
@@ -165,6 +217,51 @@ def random_scenario(seed: int) -> Scenario:
         liars=liars,
         health_hiccups=rng.choice((0.0, 0.0, 0.05)),
         faults_s=300.0,
+        parcels=random.Random(f"parcels {seed}").choice((0, 1, 2)),
+    )
+
+
+def random_stack_scenario(seed: int) -> Scenario:
+    """A stack in which at least one release hangs the nodes that install it, so that nothing but the power helps."""
+    rng = random.Random(f"stack {seed}")
+    boards = rng.randint(1, 3)
+    in_bay = rng.random() < 0.5
+    nodes = 2 * boards + (0 if in_bay else 1) - rng.choice((0, 0, 1))
+    behaviours = [
+        Behaviour.HANGS_FOR_GOOD,
+        rng.choice((Behaviour.GOOD, Behaviour.UNHEALTHY, Behaviour.UNBOOTABLE)),
+    ]
+    rng.shuffle(behaviours)
+    behaviours += rng.choice(([], [Behaviour.GOOD], [Behaviour.HANGS_FOR_GOOD]))
+    at_s = [rng.uniform(30.0, 200.0) * (number + 1) for number in range(len(behaviours))]
+    more = random.Random(f"stack faults {seed}")
+    owners = more.choice((1, 2)) if nodes >= 4 else 1
+    return Scenario(
+        name=f"random stack {seed}",
+        nodes=nodes,
+        sites=1,
+        translated_sites=0,
+        contacts=1,
+        loss=rng.choice((0.0, 0.01, 0.05)),
+        image_blocks=16,
+        releases=tuple(
+            ReleasePlan(at, behaviour, rng.choice((0.1, 0.5)))
+            for at, behaviour in zip(sorted(at_s), behaviours, strict=True)
+        ),
+        start_spread_s=0.0,
+        kills=rng.choice((0, 0, 3)),
+        power_cuts=rng.choice((0, 0, 2)),
+        full_disks=rng.choice((0, 0, 1)),
+        stack_boards=boards,
+        stack_owner_in_bay=in_bay,
+        stack_told=rng.random() < 0.6,
+        stack_noise=rng.choice((0.0, 0.0, 0.02, 0.1)),
+        stack_owners=owners,
+        stack_owner_hangs=more.choice((0, 1, 2)) if owners > 1 else 0,
+        stack_brown_outs=more.choice((0, 1, 3)),
+        stack_orders=more.choice((0, 1, 3)) if nodes > owners else 0,
+        faults_s=650.0,
+        settle_s=3600.0,
     )
 
 
@@ -213,6 +310,18 @@ BUILT_IN: dict[str, Scenario] = {
             ),
         ),
         Scenario("liars", nodes=20, sites=2, translated_sites=0, liars=4),
+        Scenario(
+            "stolen-keys", nodes=24, sites=3, translated_sites=1, loss=0.02, kills=6, power_cuts=6, late_nodes=2, faults_s=400.0,
+            releases=(ReleasePlan(30.0), ReleasePlan(260.0, publisher=1)), theft=TheftPlan(140.0, 170.0),
+        ),
+        Scenario(
+            "parcels", nodes=30, sites=5, translated_sites=2, parcels=3, kills=20, power_cuts=20, full_disks=4, loss=0.02,
+            image_blocks=256, releases=(ReleasePlan(30.0), ReleasePlan(200.0), ReleasePlan(350.0)), faults_s=500.0,
+        ),
+        Scenario(
+            "stack", nodes=7, sites=1, translated_sites=0, contacts=1, stack_boards=3, stack_owner_in_bay=False, faults_s=600.0,
+            releases=(ReleasePlan(30.0), ReleasePlan(200.0, Behaviour.HANGS_FOR_GOOD), ReleasePlan(500.0)),
+        ),
         Scenario("publisher-leaves", nodes=20, sites=4, translated_sites=2, publisher_leaves=True, late_nodes=3),
     )
 }  # fmt: skip

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from fruitd.node.effects import (
     CheckSlot,
     FillSlot,
+    KeepNear,
     MakeLeaves,
     NodeEffect,
     OfferPeers,
@@ -22,10 +23,12 @@ from fruitd.node.effects import (
 )
 from fruitd.updater import events as tell
 from simulations.world.images import leaf
+from simulations.world.parcel_work import ParcelWork
 from swarm.transfer.port import (
     BLOCK_BYTES,
     ImageFetched,
     ImageJob,
+    PieceArrived,
     PieceRejected,
     TransferEvent,
     TransferStopped,
@@ -40,6 +43,8 @@ FLUSH_S = 0.5
 FILL_STEPS = 8
 """A slot is filled in this many goes, so that a power cut can fall between them."""
 HASH_BYTES = 32
+PROGRESS_S = 1.0
+"""How often the core hears how a fetch goes."""
 
 
 class SlotWork:
@@ -56,11 +61,12 @@ class SlotWork:
         self.closed = False
         self._slots: dict[str, str] = {}
         """infohash -> slot being fetched into."""
+        self._parcels = ParcelWork(host, self)
         self.transfer = self._world.fabric.join(host.number, host.plan.node_id, host.machine, self)
 
     def close(self, *, at_once: bool) -> None:
         """The daemon is gone; peers learn of it `at_once`, or only from its silence."""
-        self._begin("")
+        self.begin("")
         self.closed = True
         self.transfer.leave(at_once=at_once)
 
@@ -75,16 +81,21 @@ class SlotWork:
                 self._make_leaves(effect)
             case StartFetch():
                 self._fetch(effect)
-            case OfferPeers(infohash=infohash, peers=peers):
-                self.transfer.offer_peers(bytes.fromhex(infohash), peers)
+            case OfferPeers():
+                name = bytes.fromhex(effect.infohash)
+                self.transfer.keep_near(name, effect.mates, near_only=not effect.out)
+                self.transfer.offer_peers(name, effect.peers)
+            case KeepNear(mates=mates):
+                self.transfer.keep_near(b"", mates, near_only=False)
             case StartSeed():
                 self._seed(effect)
             case StopSeed(infohash=infohash):
+                self._parcels.stop(infohash)
                 self.transfer.stop(bytes.fromhex(infohash))
             case StopJob(infohash=infohash):
                 self._stop(infohash)
             case _:
-                raise AssertionError(f"the world does not know {type(effect).__name__}")
+                self._parcels.carry_out(effect)
 
     # ------------------------------------------------------------------ filling
 
@@ -98,12 +109,12 @@ class SlotWork:
             return
         at_hand: dict[bytes, int] = {}
         assert machine.active is not None
-        sources: list[Sequence[int]] = [machine.slots[machine.active].content()]
+        sources: list[Sequence[int]] = [machine.slots[machine.active].content()] if effect.search else []
         sources += [machine.disk.files.get(path, ()) for path in effect.sources]
         for source in sources:
             at_hand.update((leaf(block), block) for block in source)
         wanted = [effect.leaves[i : i + HASH_BYTES] for i in range(0, len(effect.leaves), HASH_BYTES)]
-        self._fill_step(self._begin(infohash), effect, wanted, at_hand, 0, bytearray(-(-len(wanted) // 8)))
+        self._fill_step(self.begin(infohash), effect, wanted, at_hand, 0, bytearray(-(-len(wanted) // 8)))
 
     def _fill_step(
         self,
@@ -145,7 +156,7 @@ class SlotWork:
 
     def _check(self, effect: CheckSlot) -> None:
         """Flush the slot, read it from the medium, compare."""
-        self._host.later(FLUSH_S, self._flushed, self._begin(effect.target.infohash), effect)
+        self._host.later(FLUSH_S, self._flushed, self.begin(effect.target.infohash), effect)
 
     def _flushed(self, number: int, effect: CheckSlot) -> None:
         if number != self._under_way:
@@ -196,6 +207,17 @@ class SlotWork:
         self._slots[target.infohash] = effect.slot
         job = ImageJob(effect.torrent, bytes.fromhex(target.infohash), effect.slot, target.length_bytes)
         self.transfer.fetch(job, effect.blocks_present)
+        self._host.later(PROGRESS_S, self._tell_progress, target.infohash)
+
+    def _tell_progress(self, infohash: str) -> None:
+        """As the daemon does while bytes move."""
+        core = self._host.core
+        moving = self.transfer.progress(bytes.fromhex(infohash)) if infohash in self._slots else None
+        if core is None or moving is None:
+            return
+        near = sum(source.received_bytes for source in moving.sources if source.same_site)
+        self._host.later(PROGRESS_S, self._tell_progress, infohash)
+        self._host.carry_out(core.fetch_progress(infohash, near, self._host.steady_s()))
 
     def _seed(self, effect: StartSeed) -> None:
         """Serve an image."""
@@ -210,19 +232,23 @@ class SlotWork:
     def _stop(self, infohash: str) -> None:
         """Stop whatever is under way for this image."""
         if self._under_way_for == infohash:
-            self._begin("")
+            self.begin("")
         self._slots.pop(infohash, None)
         self.transfer.stop(bytes.fromhex(infohash))
 
-    def _begin(self, infohash: str) -> int:
+    def begin(self, infohash: str) -> int:
         """What was under way is outdated now."""
         self._under_way += 1
         self._under_way_for = infohash
         return self._under_way
 
+    def counts(self, number: int) -> bool:
+        """Is what was begun under this number still what is under way?"""
+        return number == self._under_way
+
     def transfer_event(self, event: TransferEvent) -> None:
         """What the transfer has to say."""
-        if self.closed:
+        if self.closed or self._parcels.transfer_event(event):
             return
         infohash = event.infohash.hex()
         match event:
@@ -232,7 +258,7 @@ class SlotWork:
             case TransferStopped(why=why):
                 self._slots.pop(infohash, None)
                 self._failed(infohash, why, False)
-            case PieceRejected():
+            case PieceRejected() | PieceArrived():
                 pass
 
     def _failed(self, infohash: str, why: str, final: bool) -> None:

@@ -6,8 +6,10 @@ for it is over. Loss, duplicates and reordering are no faults but the climate: t
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 
+from fruitd.node.offer import PublishedParcel
 from fruitd.updater.settings import UpdateSettings
 from simulations.world.checker import Bounds, Checker
 from simulations.world.convergence import Convergence
@@ -17,15 +19,25 @@ from simulations.world.heap import Dice, Heap
 from simulations.world.host import Cut, Host
 from simulations.world.images import Behaviour, Image, first_image, next_image
 from simulations.world.liar import Liar
-from simulations.world.maintainer import CALENDAR_S, HARDWARE, OTHER_HARDWARE, Maintainer, Published
+from simulations.world.maintainer import (
+    CALENDAR_S,
+    FAST_FORWARD,
+    HARDWARE,
+    OTHER_HARDWARE,
+    Maintainer,
+    Published,
+)
 from simulations.world.network import Network, Weather
+from simulations.world.operator import Operator
 from simulations.world.report import ReleaseReport, Report, Spread, spread
 from simulations.world.scenario import ReleasePlan, Scenario
+from simulations.world.stack import BROWN_OUT_S, WorldStack, stack_places, stack_settings
 from simulations.world.surroundings import CONTROL_PORT, NodePlan, Surroundings
 from simulations.world.trace import Trace
 from swarm.errors import RefusedError
 from swarm.news.record import Record
 from swarm.trust.keys import SecretKey
+from swarm.trust.times import TIME_S_MAX
 
 LOOK_EVERY_S = 5.0
 """How often convergence is looked at once the faults have stopped."""
@@ -56,7 +68,13 @@ class World:
         self._rng = dice.named("world")
         settings = QUICK if scenario.quick else UpdateSettings()
         self.checker = Checker(
-            self.heap, Bounds(settings.max_attempts, settings.health_sustain_s, settings.health_samples)
+            self.heap,
+            Bounds(
+                settings.max_attempts,
+                settings.cut_offs_max,
+                settings.health_sustain_s,
+                settings.health_samples,
+            ),
         )
         weather = Weather(
             loss=scenario.loss,
@@ -96,7 +114,11 @@ class World:
         self.hosts: list[Host] = []
         """The honest ones; a host's number is its place here."""
         self.liars: list[Liar] = []
+        self._places = stack_places(scenario) if scenario.stack_boards else {}
         self._new_nodes(dice)
+        self.stack = self._new_stack()
+        self.operator: Operator | None = None
+        """Whoever switches bays of the stack."""
         self.convergence = Convergence(self)
         self.surroundings.on_record = self._record_accepted
         self.surroundings.on_commit = self._committed
@@ -125,18 +147,37 @@ class World:
         scenario = self.scenario
         other = scenario.nodes - scenario.liars - scenario.late_nodes - scenario.other_hardware <= number
         other = other and number < scenario.nodes - scenario.liars - scenario.late_nodes
+        other = other or (number < scenario.stack_owners and scenario.stack_boards > 0)
+        owners = [_identity(dice, n).node_id for n in range(scenario.stack_owners)]
         return NodePlan(
             number=number,
             site=site,
             hardware=frozenset({OTHER_HARDWARE if other else HARDWARE}),
-            identity=SecretKey(dice.bytes_for("identity", number), "identity"),
+            identity=_identity(dice, number),
             site_name=f"site-{site}" if scenario.site_names_told else "",
+            power=stack_settings(scenario, self._places, number, owners),
         )
+
+    def _new_stack(self) -> WorldStack | None:
+        if not self.scenario.stack_boards:
+            return None
+        stack = WorldStack(self.heap, self.checker, self.hosts, self._places, self.scenario, self.seed)
+        for host in self.hosts[: self.scenario.stack_owners]:
+            host.stack = stack
+        for one, place in self._places.items():
+            self.hosts[one].firmware.fed = False
+            for other, there in self._places.items():
+                if there == place.mate:
+                    self.checker.share_a_board(one, other)
+        return stack
 
     def _plan_events(self, dice: Dice) -> None:
         scenario, heap = self.scenario, self.heap
         rng = dice.named("starts")
         late = range(len(self.hosts) - scenario.late_nodes, len(self.hosts))
+        if self.stack is not None:
+            heap.at(0.0, self.stack.start)
+            self._plan_stack(self.stack, dice.named("stack"))
         for host in self.hosts:
             at_s = scenario.faults_s if host.number in late else rng.uniform(0.0, scenario.start_spread_s)
             heap.at(at_s, host.firmware.switch_on)
@@ -144,6 +185,9 @@ class World:
             heap.at(rng.uniform(0.0, scenario.start_spread_s), liar.switch_on)
         for number, plan in enumerate(scenario.releases, start=1):
             heap.at(plan.at_s, self._release, number, plan)
+        if scenario.theft is not None:
+            heap.at(scenario.theft.at_s, self._abuse)
+            heap.at(scenario.theft.rotated_at_s, self._rotate)
         may_be_struck = [h.number for h in self.hosts if h.number not in late]
         for strike in strikes(scenario, dice.named("strikes"), may_be_struck):
             heap.at(strike.at_s, self._strike, strike)
@@ -151,6 +195,17 @@ class World:
         for separation in separations(scenario, dice.named("separations"), sites):
             heap.at(separation.begin_s, self._separate, separation, True)
             heap.at(separation.end_s, self._separate, separation, False)
+
+    def _plan_stack(self, stack: WorldStack, rng: random.Random) -> None:
+        scenario, heap = self.scenario, self.heap
+        for _ in range(scenario.stack_brown_outs):
+            heap.at(rng.uniform(0.0, scenario.faults_s - max(BROWN_OUT_S)), stack.brown_out)
+        for _ in range(scenario.stack_owner_hangs):
+            heap.at(rng.uniform(60.0, scenario.faults_s), stack.owner_hangs_now)
+        self.operator = Operator(self.surroundings, self.hosts, stack, rng)
+        nodes = [number for number in self._places if number >= scenario.stack_owners]
+        for _ in range(scenario.stack_orders):
+            heap.at(rng.uniform(60.0, scenario.faults_s), self.operator.order_something, rng.choice(nodes))
 
     # ------------------------------------------------------------------ what happens
 
@@ -160,16 +215,45 @@ class World:
             self._newest_image = image
         hardware = (OTHER_HARDWARE,) if plan.other_hardware else (HARDWARE,)
         now_s = CALENDAR_S + self.heap.now_s
-        published = self.surroundings.maintainer.sign(number, image, hardware, now_s)
+        published = self.surroundings.maintainer.sign(number, image, hardware, now_s, self._parcels_from())
         self.surroundings.publish(published)
         self.trace.note(self.heap.now_s, -1, "release", f"{number} ({plan.behaviour})")
         self._publish(published, plan)
+
+    def _parcels_from(self) -> list[Image | None]:
+        """The releases before this one, the newest last, and nothing."""
+        count = self.scenario.parcels
+        return [None, *(p.image for p in self.surroundings.published[-count:])] if count else []
+
+    def _abuse(self) -> None:
+        """Whoever stole the release keys signs the highest release there can be, from the far future."""
+        plan = ReleasePlan(self.heap.now_s)
+        self.surroundings.maintainer.push_ahead()
+        image = next_image(self._image_rng, self._newest_image, plan.changed, plan.behaviour)
+        published = self.surroundings.maintainer.sign(FAST_FORWARD, image, (HARDWARE,), TIME_S_MAX)
+        self.surroundings.publish(published)
+        self.trace.note(self.heap.now_s, -1, "abuse", f"release {published.release}")
+        self._publish(published, plan)
+
+    def _rotate(self) -> None:
+        """The maintainers publish the next trust root through their node; tried again until the node has taken it."""
+        root = self.surroundings.rotate()
+        self.trace.note(self.heap.now_s, -1, "rotation", f"root {root.sequence}")
+        self._publish_record(root)
+
+    def _publish_record(self, record: Record) -> None:
+        host = self.hosts[0]
+        if (record.kind, record.key) in host.machine.disk.records:
+            return
+        if host.core is not None:
+            host.carry_out(host.core.offer(record, host.steady_s())[1])
+        self.heap.after(PUBLISH_AGAIN_S, self._publish_record, record)
 
     def _publish(self, published: Published, plan: ReleasePlan) -> None:
         """The maintainer's command, at the publisher's node; tried again until the node has taken it."""
         host = self.hosts[plan.publisher]
         held = None if host.node is None else host.node.store.get("manifest", published.manifest.key)
-        taken = held is not None and held.sequence >= published.manifest.sequence
+        taken = held is not None and held.record == published.manifest
         shared = published.path in host.machine.disk.shares.values()
         if (taken and shared) or self.surroundings.published[-1] is not published:
             return
@@ -177,9 +261,12 @@ class World:
             if published.release not in self.published_at_s:
                 self._count_from_now(published)
             host.machine.disk.files[published.path] = published.image.blocks
+            for parcel in published.parcels:
+                host.machine.disk.files[parcel.path] = parcel.content.blocks
+            parcels = [PublishedParcel(parcel.torrent, parcel.path) for parcel in published.parcels]
             try:
                 effects = host.core.publish(
-                    published.manifest, published.torrent, published.path, host.steady_s()
+                    published.manifest, published.torrent, published.path, host.steady_s(), parcels
                 )
             except RefusedError as error:
                 self.trace.note(self.heap.now_s, host.number, "refused", str(error))
@@ -292,6 +379,10 @@ class World:
                 begin_s,
             ),
         )
+
+
+def _identity(dice: Dice, number: int) -> SecretKey:
+    return SecretKey(dice.bytes_for("identity", number), "identity")
 
 
 def _spread(reached_s: dict[int, float], counted: frozenset[int], begin_s: float) -> Spread:

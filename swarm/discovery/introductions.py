@@ -44,8 +44,11 @@ class _Contact:
 class Introductions:
     """Whom to ask, and when. `next_s` is when `due` has something to say."""
 
-    def __init__(self, contacts: Iterable[Address], rng: random.Random, now_s: float) -> None:
+    def __init__(
+        self, contacts: Iterable[Address], rng: random.Random, now_s: float, *, first_pause_s: float = 0.0
+    ) -> None:
         self._rng = rng
+        self._from_s = now_s + first_pause_s
         self._contacts: dict[Address, _Contact] = {}
         self._lost: dict[Address, _Contact] = {}
         self._hearsay: dict[Address, int] = {}
@@ -56,12 +59,20 @@ class Introductions:
         """Contacts may change while running: their names are looked up again by the shell."""
         wanted = list(dict.fromkeys(contacts))
         self._contacts = {
-            address: self._contacts.get(address) or _Contact(due_s=now_s + self._rng.uniform(0.0, 0.2))
+            address: self._contacts.get(address)
+            or _Contact(due_s=max(now_s, self._from_s) + self._rng.uniform(0.0, 0.2))
             for address in wanted
         }
 
-    def hear_of(self, addresses: Iterable[Address], now_s: float) -> None:
-        """Peers told of these; the newest are kept."""
+    def hear_of(self, addresses: Iterable[Address], now_s: float, *, at_once: bool = False) -> None:
+        """Peers told of these; the newest are kept. `at_once`: they come before all others."""
+        if at_once:
+            before = self._hearsay
+            self._hearsay = {a: before.pop(a, 0) for a in addresses if a not in self._contacts} | before
+            while len(self._hearsay) > HEARSAY_MAX:
+                self._hearsay.popitem()
+            self._hearsay_due_s = now_s
+            return
         if not self._hearsay:
             self._hearsay_due_s = max(self._hearsay_due_s, now_s)
         for address in addresses:
@@ -94,11 +105,20 @@ class Introductions:
         for address in self._contacts:
             self.lost(address, now_s)
 
-    def due(self, now_s: float, known: Callable[[Address], bool], *, want_more: bool) -> list[Address]:
-        """Addresses to send a ping to now. `want_more`: the table still has room for strangers."""
+    def due(
+        self, now_s: float, known: Callable[[Address], bool], *, want_more: bool, outside: bool = True
+    ) -> list[Address]:
+        """Addresses to send a ping to now.
+
+        Args:
+            known: whether a peer is there already.
+            want_more: the table still has room for strangers.
+            outside: this node speaks to other sites; otherwise contacts and hearsay are kept for the day it has to.
+        """
+        contacts = self._contacts.items() if outside else ()
         knocks = [
             address
-            for address, contact in self._contacts.items()
+            for address, contact in contacts
             if self._knock(address, contact, now_s, known, PAUSE_MIN_S, PAUSE_MAX_S)
         ]
         for address, lost in list(self._lost.items()):
@@ -106,16 +126,16 @@ class Introductions:
                 knocks.append(address)
             if lost.answered or lost.tries > LOST_TRIES_MAX:
                 del self._lost[address]
-        if self._hearsay and self._hearsay_due_s <= now_s:
+        if outside and self._hearsay and self._hearsay_due_s <= now_s:
             knocks += self._knock_at_hearsay(known, want_more=want_more)
             self._hearsay_due_s = now_s + HEARSAY_PAUSE_S
         return knocks
 
-    @property
-    def next_s(self) -> float:
+    def next_s(self, *, outside: bool = True) -> float:
         """When to call `due` next; infinity if there is nobody to ask."""
-        waiting = [c.due_s for c in (*self._contacts.values(), *self._lost.values()) if not c.answered]
-        if self._hearsay:
+        asked = (*self._contacts.values(), *self._lost.values()) if outside else tuple(self._lost.values())
+        waiting = [c.due_s for c in asked if not c.answered]
+        if outside and self._hearsay:
             waiting.append(self._hearsay_due_s)
         return min(waiting, default=float("inf"))
 

@@ -1,9 +1,9 @@
 """Who is out there: a bounded table of nodes that have spoken to this one, and how much to believe of it.
 
-A peer is in the table because a sealed hello came from it. Its address is the host the datagram came from and
-the port the hello names. A hello that gives a known peer another address is *doubted*: whoever recorded an
-old hello could send it again from elsewhere. The new address counts only once it has answered a question with
-the question's own echo.
+A peer is in the table because a sealed hello came from it. Its address is where that came from: nodes send from their control
+port, and behind a translator (NAT) only the port that the translator gave a node leads back to it. A hello that gives a known
+peer another address is *doubted*: whoever recorded an old hello could send it again from elsewhere. The new address counts only
+once it has answered a question with the question's own echo.
 """
 
 from __future__ import annotations
@@ -36,6 +36,18 @@ class PeerInfo:
     heard_s: float
     holdings: frozenset[bytes]
     """First 8 bytes of the infohashes of images it serves, whole or in part."""
+    fetching: bytes = b""
+    """Of these, or beside these, the one it wants and does not have whole."""
+    able: bool = True
+    """It could speak to the outside for its site."""
+
+    def wants_or_holds(self, holding: bytes) -> bool:
+        """Whether it has to do with this image at all."""
+        return holding in self.holdings or holding == self.fetching
+
+    def holds_whole(self, holding: bytes) -> bool:
+        """Whether it says it has all of this image."""
+        return holding in self.holdings and holding != self.fetching
 
 
 class Heard(StrEnum):
@@ -59,8 +71,14 @@ class Peer:
     multicast_s: float = float("-inf")
     near: bool = False
     """It says that our multicast reaches it."""
+    control_port: int = 0
+    """Where it listens for streams, as it says: a translator that forwards ports forwards this one."""
     strikes: int = 0
     digest: bytes | None = None
+    wide: bytes | None = None
+    """As `digest`, over what leaves a site."""
+    knocked_s: float = float("-inf")
+    """When it last asked us something: it keeps a link to us."""
     pinged_s: float = float("-inf")
     compared_s: float = float("-inf")
     failures: int = 0
@@ -92,14 +110,13 @@ class PeerTable:
 
     def hear(self, hello: Hello, source: Address, now_s: float, *, multicast: bool, proven: bool) -> Heard:
         """Take in a hello. `proven`: it answers a question this node sent to that very address."""
-        address = Address(source.host, hello.me.control_port)
         known = self._peers.get(hello.me.node_id)
         if known is None:
-            return self._admit(hello, address, now_s, multicast=multicast)
-        if known.info.address != address:
+            return self._admit(hello, source, now_s, multicast=multicast)
+        if known.info.address != source:
             if not proven:
                 return Heard.DOUBTED
-            self._move(known, address)
+            self._move(known, source)
         before = known.info
         self._update(known, hello, now_s, multicast=multicast)
         return Heard.SAME if evolve(before, heard_s=now_s) == known.info else Heard.CHANGED
@@ -113,9 +130,18 @@ class PeerTable:
         node_id = self._by_address.get(address)
         return self._peers.get(node_id) if node_id is not None else None
 
+    def stream_address(self, address: Address) -> Address:
+        """Where streams to the peer at this address go; unknown addresses are their own."""
+        peer = self.at(address)
+        return Address(address.host, peer.control_port) if peer is not None else address
+
     def all(self) -> list[Peer]:
         """Every peer, in the order of first hearing."""
         return list(self._peers.values())
+
+    def site_mates(self) -> list[Peer]:
+        """Peers of this node's own site, as far as it knows."""
+        return [peer for peer in self._peers.values() if peer.info.same_site]
 
     def neighbours(self, now_s: float, silence_s: float) -> list[Peer]:
         """Peers whose multicast reached this node less than `silence_s` ago."""
@@ -129,6 +155,13 @@ class PeerTable:
         """Peers that say they serve this image: same site first, then those heard last."""
         found = [peer for peer in self._peers.values() if holding in peer.info.holdings]
         return sorted(found, key=lambda peer: (not peer.info.same_site, peer.strikes, -peer.info.heard_s))
+
+    def drop(self, node_id: bytes) -> Peer | None:
+        """Forget this peer; returns it if it was there."""
+        peer = self._peers.get(node_id)
+        if peer is not None:
+            self._drop(peer)
+        return peer
 
     def strike(self, node_id: bytes, strikes_max: int) -> Peer | None:
         """A question to this peer went unanswered. Returns the peer if that was one too many: it has been
@@ -166,8 +199,9 @@ class PeerTable:
         named_same = bool(me.site) and me.site == self._my_site
         peer.near = peer.near or hello.near
         same_lan = peer.near or peer.multicast_s > float("-inf")
+        peer.control_port = me.control_port
         peer.strikes = 0
-        peer.digest = hello.digest
+        peer.digest, peer.wide = hello.digest, hello.wide
         peer.info = evolve(
             peer.info,
             name=me.name,
@@ -176,6 +210,8 @@ class PeerTable:
             same_site=named_same or same_lan,
             heard_s=now_s,
             holdings=frozenset(hello.holdings),
+            fetching=hello.fetching,
+            able=hello.able,
         )
 
     def _move(self, peer: Peer, address: Address) -> None:

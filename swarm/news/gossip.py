@@ -15,9 +15,6 @@ from attrs import frozen
 
 JITTER = 0.25
 """Share of a pause by which rounds wander, so that the swarm does not compare in step."""
-FORWARDERS_PER_SITE = 2.0
-"""Members of a site that pass on to far peers what the whole site heard by multicast, on average: one could
-be cut off at this very moment; all of them would multiply the site's uplink traffic by its size."""
 
 
 class Path(StrEnum):
@@ -53,7 +50,7 @@ NOBODY = PushPlan(multicast=False, neighbours=0, far=0)
 
 
 def plan_push(
-    path: Path, neighbours: int, fanouts: Fanouts, rng: random.Random, *, urgent: bool, beacon: bool
+    path: Path, neighbours: int, fanouts: Fanouts, *, urgent: bool, beacon: bool, speaks: bool
 ) -> PushPlan:
     """Whom to tell about a record that was new here.
 
@@ -61,14 +58,14 @@ def plan_push(
         path: how it came.
         neighbours: how many peers hear this node's multicast, as far as it knows.
         fanouts: how many to tell.
-        rng: decides which members of a site forward.
         urgent: of an urgent kind.
         beacon: False where this node does not use multicast.
+        speaks: this node speaks to other sites; what the whole site heard by multicast is passed on by those who do.
     """
     if path is Path.COMPARED and not urgent:
         return NOBODY
     far = fanouts.urgent if urgent else fanouts.other
-    if path is Path.MULTICAST and rng.random() >= FORWARDERS_PER_SITE / max(1, neighbours):
+    if path is Path.MULTICAST and not speaks:
         far = 0
     by_multicast = beacon and path is not Path.MULTICAST and neighbours > 0
     return PushPlan(by_multicast, fanouts.neighbours if urgent else 0, far)

@@ -61,11 +61,14 @@ def differing_rows(
     return tuple(whole), told
 
 
-def lacking(store: RecordStore, buckets: Collection[int], rows: Summary) -> list[Record]:
-    """What the store behind `rows` lacks, as far as `buckets`, which it told whole, can show it."""
+def lacking(
+    store: RecordStore, buckets: Collection[int], rows: Summary, *, wide: bool = False
+) -> list[Record]:
+    """What the store behind `rows` lacks, as far as `buckets`, which it told whole, can show it; `wide`: of what leaves sites."""
     if not buckets:
         return []
-    return [r for r in store.missing_from(rows) if bucket_of(r.kind, r.key) in buckets]
+    missing = [r for r in store.missing_from(rows) if bucket_of(r.kind, store.row_key(r)) in buckets]
+    return [r for r in missing if not (wide and store.stays(r.kind))]
 
 
 def take(records: Iterable[Record], count_max: int, bytes_max: int) -> tuple[list[Record], list[Record]]:

@@ -14,7 +14,7 @@ from typing import Any
 import msgpack
 from attrs import field, frozen
 
-from swarm.errors import RefusedError
+from swarm.errors import Reason, RefusedError
 
 RECORD_BYTES_MAX = 4096
 """One record and its envelope fit three Ethernet frames; larger things are fetched by hash (design D1)."""
@@ -71,7 +71,9 @@ class Record:
     def decode(cls, data: bytes) -> Record:
         """Read one record; raises `RefusedError` on anything that `encode` could not have written."""
         if len(data) > RECORD_BYTES_MAX:
-            raise RefusedError(f"record of {len(data)} bytes, the limit is {RECORD_BYTES_MAX}")
+            raise RefusedError(
+                f"record of {len(data)} bytes, the limit is {RECORD_BYTES_MAX}", Reason.TOO_LARGE
+            )
         try:
             envelope = msgpack.unpackb(data, use_list=True, raw=False, strict_map_key=True)
         except (ValueError, msgpack.UnpackException) as error:

@@ -23,7 +23,7 @@ class ShellSettings:
     """``host:port``, ``address:port`` or ``[IPv6]:port``; names are looked up, and looked up again."""
     connections_max: int = 32
     """Streams served at once. Each may hold one frame of 256 KiB. Fewer: a busy node turns newcomers away,
-    who ask another."""
+    who ask another. Whoever has not asked anything yet makes way."""
     connections_per_host_max: int = 8
     """Of those, from one address, so that one peer cannot take them all. Raise it where many nodes share an
     address."""

@@ -8,20 +8,25 @@ here.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import trio
 
 from swarm.address import Address
+from swarm.discovery.reach import Reach
 from swarm.effects import OpenStream, Refused, SendDatagram
-from swarm.errors import RefusedError, UnavailableError
+from swarm.errors import Reason, RefusedError, UnavailableError
 from swarm.shell import streams
 from swarm.shell.contacts import PAUSE_MAX_S, PAUSE_MIN_S, is_literal, look_up
+from swarm.shell.guests import Guest, made_room
 from swarm.shell.settings import ShellSettings
-from swarm.shell.sockets import Sockets, beacon_destination, normal
+from swarm.shell.sliced import Sliced
+from swarm.shell.sockets import Sockets, beacon_destination, local_host, normal
 from swarm.shell.traffic import Traffic
+from swarm.slices import MARK
 
 RECEIVE_BYTES = 2048
 """More than any datagram of ours: a longer one is cut, and refused."""
@@ -75,6 +80,8 @@ class SwarmShell:
         sockets: from `open_sockets`; closed when `run` ends.
         clock: steady seconds, the same that the host gives the core elsewhere.
         set_contacts: told the addresses of the configured contacts whenever they are looked up.
+        reach: told whom this node spoke to, and when a stranger came through.
+        knows: whether a peer is known at an address; only those are served by datagrams what others get by stream.
     """
 
     def __init__(
@@ -85,6 +92,8 @@ class SwarmShell:
         *,
         clock: Callable[[], float] = trio.current_time,
         set_contacts: ContactsSink | None = None,
+        reach: Reach | None = None,
+        knows: Callable[[Address], bool] = lambda _address: False,
     ) -> None:
         self.traffic = Traffic()
         self._core = core
@@ -93,13 +102,16 @@ class SwarmShell:
         self._settings: ShellSettings = sockets.settings
         self._clock = clock
         self._set_contacts = set_contacts
+        self._reach = reach or Reach()
+        self._knows = knows
+        self._sliced = Sliced(self._send_to, clock)
         self._effects: deque[Any] = deque()
         self._work = trio.Event()
         self._room = trio.Event()
         self._planned_s = float("inf")
         self._replan = trio.Event()
         self._asking = trio.CapacityLimiter(self._settings.asking_max)
-        self._served: Counter[str] = Counter()
+        self._guests: dict[Guest, None] = {}
         self._group_destination = beacon_destination(self._settings)
 
     def submit(self, effects: Iterable[Any]) -> None:
@@ -155,26 +167,35 @@ class SwarmShell:
             await self._handler(for_host)
 
     async def _send(self, effect: SendDatagram) -> None:
-        destination = effect.destination or self._group_destination
+        await self._send_to(effect.data, effect.destination or self._group_destination)
+
+    async def _send_to(self, data: bytes, destination: Address) -> None:
+        self._reach.spoke_to(destination.host)  # first: the answer may be here before this task goes on
         try:
-            await self._sockets.udp.sendto(effect.data, self._sockets.resolved(destination))
+            await self._sockets.udp.sendto(data, self._sockets.resolved(destination))
         except OSError:
             return  # as if it were lost on the way, which the core expects of datagrams
-        self.traffic.datagram_sent(len(effect.data), destination.host)
+        self.traffic.datagram_sent(len(data), destination.host)
 
     async def _ask(self, effect: OpenStream) -> None:
         try:
             async with self._asking:
                 self.traffic.stream_opened()
-                reply = await streams.ask(effect.peer, effect.request, effect.timeout_s)
+                reply = await self._reply_to(effect)
         except (RefusedError, UnavailableError) as error:
             if isinstance(error, RefusedError):
-                self.submit([Refused("stream", str(error), str(effect.peer))])
+                self.submit([Refused("stream", str(error), str(effect.peer), error.reason)])
             self.submit(self._core.on_stream_failed(effect.token, str(error), self._clock()))
             return
         self.traffic.stream_bytes_sent += len(effect.request)
         self.traffic.stream_bytes_received += len(reply)
         self.submit(self._core.on_stream_reply(effect.token, reply, self._clock()))
+
+    async def _reply_to(self, effect: OpenStream) -> bytes:
+        by_stream = partial(streams.ask, effect.peer, effect.request, effect.timeout_s)
+        if effect.datagrams_to is None:
+            return await by_stream()
+        return await self._sliced.race(by_stream, effect.datagrams_to, effect.request, effect.timeout_s)
 
     # ------------------------------------------------------------------ time
 
@@ -218,10 +239,24 @@ class SwarmShell:
                 continue  # an earlier datagram was rejected by its destination
             source = normal(raw)
             self.traffic.datagram_received(len(data), source.host, multicast=multicast)
-            self.submit(self._core.on_datagram(data, source, self._clock(), multicast=multicast))
+            if not multicast and self._reach.is_stranger(source.host, self._clock()):
+                self._reach.stranger_came(source.host, local_host(source.host), self._clock())
+            if data[:1] == MARK and not multicast:
+                await self._take_slices(data, source)
+            else:
+                self.submit(self._core.on_datagram(data, source, self._clock(), multicast=multicast))
             while len(self._effects) > self._settings.effects_max:
                 self._room = trio.Event()
                 await self._room.wait()
+
+    async def _take_slices(self, data: bytes, source: Address) -> None:
+        try:
+            self.submit(await self._sliced.received(data, source, self._answer, known=self._knows(source)))
+        except RefusedError as error:
+            self.submit([Refused("datagram", str(error), str(source), error.reason)])
+
+    def _answer(self, request: bytes, source: Address) -> tuple[bytes, Sequence[Any]]:
+        return self._core.answer(request, source, self._clock())
 
     # ------------------------------------------------------------------ streams
 
@@ -232,36 +267,42 @@ class SwarmShell:
             except OSError:
                 await trio.sleep(ACCEPT_PAUSE_S)  # out of descriptors, or gone before we came
                 continue
-            host = normal(raw).host
-            full = self._served.total() >= self._settings.connections_max
-            if full or self._served[host] >= self._settings.connections_per_host_max:
+            guest = Guest(normal(raw))
+            host = guest.source.host
+            most, per_host = self._settings.connections_max, self._settings.connections_per_host_max
+            if not made_room(self._guests, host, most, per_host):
                 sock.close()
-                self.submit([Refused("stream", "too many connections at once", host)])
+                self.submit([Refused("stream", "too many connections at once", host, Reason.CROWDED)])
                 continue
-            self._served[host] += 1
-            nursery.start_soon(self._serve_one, trio.SocketStream(sock), normal(raw))
+            self._guests[guest] = None
+            nursery.start_soon(self._serve_one, trio.SocketStream(sock), guest)
 
-    async def _serve_one(self, stream: trio.SocketStream, source: Address) -> None:
+    async def _serve_one(self, stream: trio.SocketStream, guest: Guest) -> None:
+        source = guest.source
         try:
-            with trio.fail_after(self._settings.serve_deadline_s):
+            with guest.scope, trio.fail_after(self._settings.serve_deadline_s):
                 async with stream:
-                    await self._exchange(stream, source)
+                    await self._exchange(stream, guest)
+            if guest.scope.cancelled_caught:
+                words = "had not asked anything yet when others came: too many connections at once"
+                self.submit([Refused("stream", words, source.host, Reason.CROWDED)])
         except trio.TooSlowError:
-            self.submit([Refused("stream", "too slow: cut off at the deadline", str(source))])
+            words = "too slow: cut off at the deadline"
+            self.submit([Refused("stream", words, str(source), Reason.TOO_SLOW)])
         except (RefusedError, UnavailableError) as error:
-            self.submit([Refused("stream", str(error), str(source))])
+            reason = error.reason if isinstance(error, RefusedError) else Reason.OTHER
+            self.submit([Refused("stream", str(error), str(source), reason)])
         except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
             pass  # the peer went away; it will ask again
         finally:
-            self._served[source.host] -= 1
-            if not self._served[source.host]:
-                del self._served[source.host]
+            self._guests.pop(guest, None)
 
-    async def _exchange(self, stream: trio.SocketStream, source: Address) -> None:
+    async def _exchange(self, stream: trio.SocketStream, guest: Guest) -> None:
         self.traffic.stream_served()
         request = await streams.read_frame(stream)
+        guest.asked = True
         self.traffic.stream_bytes_received += len(request)
-        reply, effects = self._core.answer(request, source, self._clock())
+        reply, effects = self._core.answer(request, guest.source, self._clock())
         self.submit(effects)
         if reply:
             await streams.write_frame(stream, reply)

@@ -83,6 +83,17 @@ def normal(raw: tuple[Any, ...]) -> Address:
     return Address(host, int(raw[1]))
 
 
+def local_host(towards: str) -> str:
+    """The address of this machine that datagrams to `towards` leave from; "" if there is no way there. Sends nothing."""
+    family = socket.AF_INET6 if ":" in towards else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((towards, 9))
+            return str(probe.getsockname()[0])
+    except OSError:
+        return ""
+
+
 def beacon_destination(settings: ShellSettings) -> Address:
     """Where beacons go."""
     return Address(settings.beacon_group, settings.beacon_port)

@@ -7,7 +7,7 @@ import trio
 
 from swarm.address import Address
 from swarm.envelope import STREAM_FRAME_BYTES_MAX
-from swarm.errors import RefusedError, UnavailableError
+from swarm.errors import Reason, RefusedError, UnavailableError
 
 LENGTH_BYTES = 4
 READ_BYTES = 16 * 1024
@@ -24,7 +24,7 @@ async def read_frame(stream: trio.abc.ReceiveStream) -> bytes:
     """
     length = int.from_bytes(await _read_exactly(stream, LENGTH_BYTES), "big")
     if not 1 <= length <= STREAM_FRAME_BYTES_MAX:
-        raise RefusedError("the length of a stream frame is out of bounds")
+        raise RefusedError("the length of a stream frame is out of bounds", Reason.TOO_LARGE)
     return await _read_exactly(stream, length)
 
 
@@ -50,7 +50,9 @@ async def ask(peer: Address, request: bytes, timeout_s: float) -> bytes:
                 return await read_frame(stream)
     except trio.TooSlowError:
         if connected:
-            raise RefusedError(f"too slow: no whole answer within {timeout_s:.0f} s") from None
+            raise RefusedError(
+                f"too slow: no whole answer within {timeout_s:.0f} s", Reason.TOO_SLOW
+            ) from None
         raise UnavailableError(f"cannot connect within {timeout_s:.0f} s") from None
     except trio.BrokenResourceError as error:
         raise UnavailableError("the connection broke") from error

@@ -32,6 +32,7 @@ from swarm.transfer.port import (
     BLOCK_BYTES,
     ImageFetched,
     ImageJob,
+    PieceArrived,
     PieceRejected,
     Progress,
     Source,
@@ -54,6 +55,7 @@ class ModelTransfer:
         self._storage = storage
         self._tasks: dict[bytes, Task] = {}
         self._events: list[TransferEvent] = []
+        self._near: set[Address] = set()
         fabric.transfers[address] = self
 
     def fetch(self, job: ImageJob, blocks_present: bytes) -> None:
@@ -88,6 +90,9 @@ class ModelTransfer:
             for connection in list(task.connections.values()):
                 self._disconnect(infohash, connection)
 
+    def hurry(self, infohash: bytes) -> None:
+        """See `Transfer.hurry`. Caution is about fast lines; here nothing is held back."""
+
     def offer_peers(self, infohash: bytes, peers: Sequence[TransferPeer]) -> None:
         """See `Transfer.offer_peers`."""
         task = self._tasks.get(infohash)
@@ -99,6 +104,20 @@ class ModelTransfer:
             if not known and peer.address != self.address and not task.whole:
                 latency_s = self._fabric.paths.route(peer.address, self.address).latency_s
                 self._fabric.later(2 * latency_s, lambda task=task, to=peer.address: self._dial(task, to))  # type: ignore[misc]
+
+    def keep_near(self, infohash: bytes, mates: Sequence[TransferPeer], *, near_only: bool) -> None:
+        """See `Transfer.keep_near`. Here mates are known by their whole address."""
+        self._near = {mate.address for mate in mates}
+        task = self._tasks.get(infohash)
+        if task is None or task.whole:
+            return
+        task.near_only = near_only
+        for address, connection in list(task.connections.items()):
+            if not self._admits(task, address):
+                self._disconnect(infohash, connection)
+
+    def _admits(self, task: Task, address: Address) -> bool:
+        return task.whole or not task.near_only or address in self._near
 
     def progress(self, infohash: bytes) -> Progress | None:
         """See `Transfer.progress`."""
@@ -126,6 +145,10 @@ class ModelTransfer:
             peers=len(task.connections),
             sources=tuple(evolve(s, rate_bytes_per_s=taking.get(s.node_id, 0.0)) for s in sources),
         )
+
+    def uplink_bytes(self) -> tuple[int, int]:
+        """See `Transfer.uplink_bytes`. The world counts at its pipes."""
+        return 0, 0
 
     def events(self) -> list[TransferEvent]:
         """See `Transfer.events`."""
@@ -202,6 +225,8 @@ class ModelTransfer:
         if right:
             task.have[piece] = 1
             task.believed[piece] = set()
+            if task.job.streamed:
+                self._emit(PieceArrived(task.job.infohash, piece))
         return right
 
     def _reject(self, task: Task, piece: int, source: str) -> None:
@@ -226,6 +251,8 @@ class ModelTransfer:
         if other is None or theirs is None or self._tasks.get(infohash) is not task:
             return
         if task.whole or to in task.connections or self.address in theirs.banned or not self._attached():
+            return
+        if not (self._admits(task, to) and other._admits(theirs, self.address)):
             return
         if max(len(task.connections), len(theirs.connections)) >= self._fabric.connections_max:
             return

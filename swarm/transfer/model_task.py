@@ -67,6 +67,7 @@ class Task:
     offered: dict[Address, TransferPeer] = field(factory=dict)
     banned: set[Address] = field(factory=set)
     sources: dict[bytes, Source] = field(factory=dict)
+    near_only: bool = False
     received_bytes: int = 0
     wasted_bytes: int = 0
     sent_bytes: int = 0

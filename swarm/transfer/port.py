@@ -27,6 +27,11 @@ class ImageJob:
     path: str
     """Slot (file or block device) or image file; the image is its first `length_bytes`."""
     length_bytes: int
+    streamed: bool = False
+    """Tell of each piece as it comes: somebody uses them one by one."""
+    cautious_bytes_per_s: int = 0
+    """Not 0: whether it is of any use is known only when its beginning has come. Until `hurry` it comes from its beginning on,
+    and no faster."""
 
 
 @frozen
@@ -92,7 +97,18 @@ class PieceRejected:
     source: str
 
 
-TransferEvent = ImageFetched | TransferStopped | PieceRejected
+@frozen
+class PieceArrived:
+    """This piece of a streamed job is on the path and has passed its hash.
+
+    May be told twice, or (where much happens at once) be left out until `ImageFetched` says it of all.
+    """
+
+    infohash: bytes
+    piece: int
+
+
+TransferEvent = ImageFetched | TransferStopped | PieceRejected | PieceArrived
 
 
 class Transfer(Protocol):
@@ -111,15 +127,34 @@ class Transfer(Protocol):
         ...
 
     def stop(self, infohash: bytes) -> None:
-        """Forget the job; bytes stay where they are. Unknown infohashes are ignored."""
+        """Forget the job; bytes stay where they are, and no event of it follows. Unknown infohashes are ignored.
+
+        What is being written at this moment may still get to the path.
+        """
+        ...
+
+    def hurry(self, infohash: bytes) -> None:
+        """A cautious job is of use: the rest may come in any order and as fast as it can. Unknown infohashes are ignored."""
         ...
 
     def offer_peers(self, infohash: bytes, peers: Sequence[TransferPeer]) -> None:
         """Connect to these too, best first; repeats are harmless."""
         ...
 
+    def keep_near(self, infohash: bytes, mates: Sequence[TransferPeer], *, near_only: bool) -> None:
+        """Say who is of this node's site: nobody's limits of the uplink hold for them.
+
+        `near_only`: this image is exchanged with them only. Connections with others end, and none are taken, until it is
+        called again. Mates are those of the whole node, whatever image they are named with.
+        """
+        ...
+
     def progress(self, infohash: bytes) -> Progress | None:
-        """None for an unknown job."""
+        """None for an unknown job, and for one of which nothing is known yet."""
+        ...
+
+    def uplink_bytes(self) -> tuple[int, int]:
+        """Image bytes received from, and sent to, nodes of other sites since the start."""
         ...
 
     def events(self) -> list[TransferEvent]:

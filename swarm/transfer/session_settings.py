@@ -17,6 +17,27 @@ TICK_IDLE_MS = 200
 """How long the first dial of a new image may wait, since a change of pace takes effect at the next tick. Measured without
 torrents: 0.03 % of a core; 100 ms costs 0.07 %, 1000 ms 0.01 %."""
 
+QUIET = {
+    # uTP is five to twenty times slower on a LAN (6 against 170 MB/s on loopback).
+    "enable_outgoing_utp": False,
+    # Whoever needs something dials. A seed that dials out comes back to those that banned it for rotten pieces.
+    "seeding_outgoing_connections": False,
+}
+"""As a session is, but for the moments in which doors are opened from both sides."""
+KNOCKING = dict.fromkeys(QUIET, True)
+
+END_GAME_SHARE = 0.9
+"""From here on a node that fetches over its uplink asks for a block that one peer owes also from another that has nothing else
+for it. Smaller: blocks cross the uplink twice (from the beginning on: 1.16 images into a site, at the worst of four). Larger:
+the last blocks wait for whoever is slowest while the uplinks of others have nothing to do. Measured, 32 MiB to four sites:
+1.15 x the bound, 1.21 x without, two runs each (docs/performance.md)."""
+
+
+KEPT_SHARE = 0.5
+"""So many more connections than `connections_max`, which no stranger can take: for nodes of this site, and for whom this node
+dials. Without any, whoever knows an image's name keeps a node from giving and fetching by holding connections (measured: for as
+long as he likes). More: memory, if so many nodes of the site come at once."""
+
 
 @frozen
 class TransferSettings:
@@ -32,12 +53,24 @@ class TransferSettings:
     """More serves more neighbours at once; fewer makes a site's tree deeper. Resident memory, measured: 1 MiB for each peer
     fetched from (19 seeds), 0.3 MiB for each peer served (20 leechers)."""
     upload_bytes_per_s: int = field(default=0, validator=ge(0))
-    """Over all peers, LAN included; 0 is no limit."""
+    """Over all peers of other sites; 0 is no limit. Nodes of this site are never limited."""
     download_bytes_per_s: int = field(default=0, validator=ge(0))
     """As `upload_bytes_per_s`."""
+    lan_upload_bytes_per_s: int = field(default=0, validator=ge(0))
+    """To nodes of this site, all together; 0 is no limit."""
     redial_s: int = field(default=5, validator=ge(1))
     """Least pause before a peer that could not be reached is dialled again. Smaller dials the dead more often; larger finds
     late starters later."""
+
+    map_ports: bool = False
+    """Ask the router in front of this node to let strangers in: UPnP, NAT-PMP, PCP."""
+    control_port: int = field(default=0, validator=and_(ge(0), le(65535)))
+    """The node's other port, UDP and TCP, which is asked for too."""
+
+    @property
+    def connections_limit(self) -> int:
+        """All connections, with those that are kept."""
+        return self.connections_max + round(self.connections_max * KEPT_SHARE)
 
     @node_id.validator
     def _twenty_bytes(self, _attribute: object, value: bytes) -> None:
@@ -59,11 +92,11 @@ def session_settings(settings: TransferSettings, alert_mask: int) -> dict[str, i
         # Peers come from the swarm core and nowhere else.
         "enable_dht": False,
         "enable_lsd": False,
-        "enable_upnp": False,
-        "enable_natpmp": False,
-        # uTP is five to twenty times slower on a LAN (6 against 170 MB/s on loopback).
-        "enable_outgoing_utp": False,
-        "enable_incoming_utp": False,
+        "enable_upnp": settings.map_ports,
+        "enable_natpmp": settings.map_ports,
+        **QUIET,
+        # Whoever dials over uTP has a reason to: see `KNOCKING`.
+        "enable_incoming_utp": True,
         "in_enc_policy": _PLAIN,
         "out_enc_policy": _PLAIN,
         # Behind one NAT address stand many nodes.
@@ -81,7 +114,9 @@ def session_settings(settings: TransferSettings, alert_mask: int) -> dict[str, i
         # 0 leaves socket buffers to the kernel, which grows them with the path's delay; fixed 128 KiB was 20 % slower.
         "recv_socket_buffer_size": 0,
         "send_socket_buffer_size": 0,
-        "connections_limit": settings.connections_max,
+        "connections_limit": settings.connections_limit,
+        # libtorrent would let ten more of any kind in, to put them in the place of others.
+        "connections_slack": 0,
         "max_peerlist_size": 100,
         # Every connected peer may fetch: the limit is the number of connections. With slots a newcomer waits up to 15 s.
         "unchoke_slots_limit": -1,
@@ -91,9 +126,9 @@ def session_settings(settings: TransferSettings, alert_mask: int) -> dict[str, i
         "piece_timeout": 10,
         "request_timeout": 20,
         "peer_timeout": 60,
+        # Who only keeps his connection alive makes way where all are taken; the default lets him stay for 10 minutes.
+        "inactivity_timeout": 60,
         "peer_connect_timeout": 5,
-        # Whoever needs something dials. A seed that dials out comes back to those that banned it for rotten pieces.
-        "seeding_outgoing_connections": False,
         # Grows with each failure; being offered again counts one failure less.
         "min_reconnect_time": settings.redial_s,
         "max_failcount": 10,

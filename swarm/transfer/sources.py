@@ -22,12 +22,13 @@ NOBODY = bytes(20)
 
 @frozen
 class Connection:
-    """One connection at the moment of a snapshot; `received_bytes` counts from its beginning."""
+    """One connection at the moment of a snapshot; what it received and sent counts from its beginning."""
 
     node_id: bytes
     address: Address
     received_bytes: int
     rate_bytes_per_s: float
+    sent_bytes: int = 0
 
 
 @define

@@ -1,4 +1,4 @@
-"""Key files on disk. A shell: the format and every check on it is `keys`.
+"""Key files on disk. A shell: the formats and every check on them are `keys`, `locked_key` and `command_key`.
 
 A secret key file is made with mode 0600, never over an existing file, and refused when others could have
 read it.
@@ -15,7 +15,11 @@ import nacl.utils
 
 from swarm.durable import sync_folder
 from swarm.errors import KeyFileError
-from swarm.trust.keys import KEY_BYTES, KEY_FILE_BYTES_MAX, PublicKey, SecretKey
+from swarm.trust.any_key import AnyKey, decode_key, public_half
+from swarm.trust.command_key import CommandKey
+from swarm.trust.key_document import KEY_FILE_BYTES_MAX
+from swarm.trust.keys import KEY_BYTES, PublicKey, SecretKey
+from swarm.trust.locked_key import MODERATE, NONCE_BYTES, SALT_BYTES, Cost, LockedKey
 
 
 def generate(name: str) -> SecretKey:
@@ -23,17 +27,48 @@ def generate(name: str) -> SecretKey:
     return SecretKey(nacl.utils.random(KEY_BYTES), name)
 
 
-def create_key_pair(folder: Path, name: str) -> tuple[Path, Path]:
-    """Make NAME.key and NAME.pub in `folder`; the paths. Leaves neither behind if one cannot be made."""
+def lock(key: SecretKey, passphrase: str, cost: Cost = MODERATE) -> LockedKey:
+    """The key, locked with salt and nonce from the system's randomness; nothing is written."""
+    salt, nonce = nacl.utils.random(SALT_BYTES), nacl.utils.random(NONCE_BYTES)
+    return LockedKey.lock(key, passphrase, salt=salt, nonce=nonce, cost=cost)
+
+
+def create_key_pair(
+    folder: Path, name: str, passphrase: str | None = None, cost: Cost = MODERATE
+) -> tuple[Path, Path]:
+    """Make NAME.key, locked if there is a passphrase, and NAME.pub in `folder`; the paths.
+
+    Leaves neither behind if one cannot be made.
+    """
     key = generate(name)
     secret_path, public_path = folder / f"{name}.key", folder / f"{name}.pub"
-    write_new(secret_path, key.encode(), 0o600)
+    write_new(secret_path, (key if passphrase is None else lock(key, passphrase, cost)).encode(), 0o600)
     try:
         write_new(public_path, key.public.encode(), 0o644)
     except BaseException:
         secret_path.unlink()
         raise
     return secret_path, public_path
+
+
+def replace_key(path: Path, key: SecretKey | LockedKey) -> None:
+    """Write the same key in another form in the place of its file, whole and durable, or leave that as it was."""
+    if read_public_key(path) != key.public:
+        raise KeyFileError(f"{path} holds another key by now; it stays as it is")
+    replace_file(path, key.encode(), 0o600)
+
+
+def replace_file(path: Path, data: bytes, mode: int) -> None:
+    """Put a file in the place of one, whole and durable, or leave that as it was; raises `KeyFileError`."""
+    try:
+        unnamed = _write_unnamed(path, data, mode)
+        try:
+            unnamed.replace(path)
+        finally:
+            unnamed.unlink(missing_ok=True)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise KeyFileError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def write_secret_key(path: Path, key: SecretKey) -> None:
@@ -60,27 +95,70 @@ def write_new(path: Path, data: bytes, mode: int) -> None:
 
 
 def read_secret_key(path: Path) -> SecretKey:
-    """Raises `KeyFileError` naming the file, also where group or others have any right to it."""
+    """A key that lies open, such as a node's identity; raises `KeyFileError` naming the file.
+
+    Also where group or others have any right to it.
+    """
+    key = read_key(path)
+    match key:
+        case SecretKey():
+            return key
+        case PublicKey():
+            raise KeyFileError(f"{path} is a public key; the secret half is needed here (the .key file)")
+        case LockedKey():
+            raise KeyFileError(f"{path} is locked with a passphrase; a key that lies open is needed here")
+    raise KeyFileError(f"{path} is a key kept elsewhere; a key that lies open is needed here")
+
+
+def read_key(path: Path) -> AnyKey:
+    """A key file of any kind; raises `KeyFileError` naming the file, also where others have rights they must not have."""
     data, mode = _read(path)
     try:
-        key = SecretKey.decode(data)
+        key = decode_key(data)
     except KeyFileError as error:
         raise KeyFileError(f"{path} {error}") from error
-    if mode & 0o077:
+    if isinstance(key, SecretKey | LockedKey) and mode & 0o077:
         raise KeyFileError(
             f"{path} is open to other users (mode {mode:04o}): if nobody else can have read it, "
             f"run chmod 600 {path}; if somebody can, make a new key"
+        )
+    if isinstance(key, CommandKey) and mode & 0o022:
+        raise KeyFileError(
+            f"{path} names a command and can be changed by other users (mode {mode:04o}): look at the command, "
+            f"then run chmod 644 {path}"
         )
     return key
 
 
 def read_public_key(path: Path) -> PublicKey:
-    """Read a public key file, or the public half of a secret one; raises `KeyFileError` naming the file."""
+    """The public half in a key file of any kind; raises `KeyFileError` naming the file."""
     data, _ = _read(path)
     try:
-        return PublicKey.decode(data)
+        return public_half(decode_key(data))
     except KeyFileError as error:
         raise KeyFileError(f"{path} {error}") from error
+
+
+def read_passphrase(path: Path) -> str:
+    """The passphrase in a file, its first line; raises `KeyFileError`, also where others have rights to it."""
+    data, mode = _read(path)
+    if mode & 0o077:
+        raise KeyFileError(f"{path} is open to other users (mode {mode:04o}): run chmod 600 {path}")
+    try:
+        words = data.decode().split("\n", 1)[0].rstrip("\r")
+    except UnicodeDecodeError as error:
+        raise KeyFileError(f"{path} holds no passphrase: it is not UTF-8 text") from error
+    if not words:
+        raise KeyFileError(f"{path} holds no passphrase: its first line is empty")
+    return words
+
+
+def read_private(path: Path, size_bytes_max: int) -> bytes:
+    """As `read_bounded`, and refused where group or others have any right to it."""
+    data, mode = _read(path, size_bytes_max)
+    if mode & 0o077:
+        raise KeyFileError(f"{path} is open to other users (mode {mode:04o}); run chmod 600 {path}")
+    return data
 
 
 def read_bounded(path: Path, size_bytes_max: int) -> bytes:

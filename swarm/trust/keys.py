@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from functools import cached_property
 from typing import Any
@@ -14,6 +13,8 @@ from attrs import field, frozen
 from nacl.signing import SigningKey
 
 from swarm.errors import KeyFileError
+from swarm.trust import key_document
+from swarm.trust.key_document import Document
 
 KEY_BYTES = 32
 SIGNATURE_BYTES = 64
@@ -21,14 +22,11 @@ KEY_ID_CHARS = 16
 """64 bits name a key to people; whatever is decided is decided on the whole key."""
 NODE_ID_BYTES = 20
 """The width of a BitTorrent peer id and of a Kademlia id: one name serves for all three."""
-KEY_FILE_BYTES_MAX = 4096
 KEY_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@-]{0,63}")
 """A plain file name on every system, and never mistaken for an option."""
 
-_SECRET_TYPE = "fruit-secret-key"  # noqa: S105 - a file type, no password
-_PUBLIC_TYPE = "fruit-public-key"
-_VERSION = 1
-_ALGORITHM = "ed25519"
+SECRET_TYPE = "fruit-secret-key"  # noqa: S105 - a file type, no password
+PUBLIC_TYPE = "fruit-public-key"
 
 
 def key_id(public_key: bytes) -> str:
@@ -82,16 +80,21 @@ class PublicKey:
 
     def encode(self) -> bytes:
         """The public key file."""
-        return _encode({"type": _PUBLIC_TYPE, **_common(self)})
+        return key_document.encode(self.described(PUBLIC_TYPE))
+
+    def described(self, kind: str) -> Document:
+        """What every file about this key begins with."""
+        return key_document.begin(kind, self.name, self.raw)
 
     @classmethod
     def decode(cls, data: bytes) -> PublicKey:
-        """Read a public key file, or the public half of a secret one; raises `KeyFileError`."""
-        document = _document(data)
-        if document.get("type") == _SECRET_TYPE:
-            return SecretKey.decode(data).public
-        _expect(document, _PUBLIC_TYPE, {"public"})
-        return cls(_hex32(document["public"], "public"), document["name"])
+        """Read a public key file; raises `KeyFileError`. The public half of any other: `any_key.decode_key`."""
+        return cls.of_document(key_document.decode(data, PUBLIC_TYPE, set()))
+
+    @classmethod
+    def of_document(cls, document: Document) -> PublicKey:
+        """The public half that a checked document names."""
+        return cls(key_document.hex_bytes(document, "public", KEY_BYTES), document["name"])
 
 
 @frozen(slots=False)
@@ -127,55 +130,15 @@ class SecretKey:
 
     def encode(self) -> bytes:
         """The secret key file: whoever reads it can sign."""
-        return _encode({"type": _SECRET_TYPE, **_common(self.public), "seed": self.seed.hex()})
+        return key_document.encode({**self.public.described(SECRET_TYPE), "seed": self.seed.hex()})
 
     @classmethod
     def decode(cls, data: bytes) -> SecretKey:
         """Read a secret key file; raises `KeyFileError`, with no part of the file in the message."""
-        document = _document(data)
-        if document.get("type") == _PUBLIC_TYPE:
+        if key_document.type_of(data) == PUBLIC_TYPE:
             raise KeyFileError("is a public key; the secret half is needed here (the .key file)")
-        _expect(document, _SECRET_TYPE, {"public", "seed"})
-        key = cls(_hex32(document["seed"], "seed"), document["name"])
-        if key.public.raw != _hex32(document["public"], "public"):
+        document = key_document.decode(data, SECRET_TYPE, {"seed"})
+        key = cls(key_document.hex_bytes(document, "seed", KEY_BYTES), document["name"])
+        if key.public != PublicKey.of_document(document):
             raise KeyFileError("its public half does not belong to its seed: the file is damaged")
         return key
-
-
-def _common(key: PublicKey) -> dict[str, Any]:
-    return {"version": _VERSION, "algorithm": _ALGORITHM, "name": key.name, "public": key.raw.hex()}
-
-
-def _encode(document: dict[str, Any]) -> bytes:
-    return (json.dumps(document, indent=1) + "\n").encode()
-
-
-def _document(data: bytes) -> dict[str, Any]:
-    if len(data) > KEY_FILE_BYTES_MAX:
-        raise KeyFileError(f"is no key file: it is larger than {KEY_FILE_BYTES_MAX} bytes")
-    try:
-        document = json.loads(data.decode())
-    except (ValueError, RecursionError) as error:
-        raise KeyFileError("is no key file: it is not JSON") from error
-    if not isinstance(document, dict):
-        raise KeyFileError("is no key file: it is not a JSON object")
-    return document
-
-
-def _expect(document: dict[str, Any], kind: str, halves: set[str]) -> None:
-    if document.get("type") != kind:
-        raise KeyFileError(f"is no key file: its type is not {kind}")
-    if document.get("version") != _VERSION or isinstance(document["version"], bool):
-        raise KeyFileError(f"is a key file of another version than {_VERSION}; a newer fruit may read it")
-    if document.get("algorithm") != _ALGORITHM:
-        raise KeyFileError(f"is a key of another algorithm than {_ALGORITHM}")
-    if set(document) != {"type", "version", "algorithm", "name"} | halves:
-        raise KeyFileError("has fields that do not belong in a key file, or lacks some that do")
-    if not isinstance(document["name"], str):
-        raise KeyFileError("has a name that is not text")
-
-
-def _hex32(value: Any, what: str) -> bytes:
-    if isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value):
-        return bytes.fromhex(value)
-    raise KeyFileError(f"its {what} is not 64 lower-case hex digits")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import nodes, storage
+from benchmarks import installed_images, nodes, parcel_apply, storage
 from benchmarks.images import (
     BLOCK_BYTES,
     MIB,
@@ -20,10 +20,12 @@ from benchmarks.images import (
     missing_bytes,
     next_release,
     random_image,
+    with_new_blocks,
     write_random_image,
 )
 from benchmarks.rows import NotMeasurableError, Row, at_least, at_most
 from fruitd.demo.cluster import NodeProcess
+from fruitd.demo.diary import Diary
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,13 @@ def test_only_blocks_that_differ_in_their_place_need_be_written(image: bytes) ->
     changed[-1] ^= 1
     assert differing_bytes(bytes(changed), image) == 2 * BLOCK_BYTES
     assert differing_bytes(image, image + b"beyond the image") == 0
+
+
+def test_five_percent_are_five_percent(image: bytes) -> None:
+    """A change smaller than it is called would make the state's own writes look large, one larger hide them."""
+    changed = with_new_blocks(image, 0.05, random.Random(1))
+    assert differing_bytes(changed, image) == missing_bytes(changed, image) == round(0.05 * 256) * BLOCK_BYTES
+    assert len(changed) == len(image)
 
 
 def test_a_next_release_has_new_blocks_and_moved_ones() -> None:
@@ -121,7 +130,7 @@ def test_every_measurement_is_there(name: str) -> None:
 def test_a_diary_is_read_on_line_by_line(tmp_path: Path) -> None:
     """A line that is half written would be lost, or end the benchmark."""
     node = NodeProcess("n", tmp_path, 1, 2, has_slots=False)
-    diary = nodes.Diary(node)
+    diary = Diary(node)
     assert diary.times("committed") == []
     line = '{"time":"2026-11-20T10:00:00.500000Z","level":"info","event":"committed","release":2}\n'
     node.log.write_text("chooser: booting slot a\n" + line + line[:30])
@@ -161,3 +170,26 @@ def test_the_device_counts_what_was_written_and_no_more(tmp_path: Path) -> None:
                 file.write(random.Random(block).randbytes(BLOCK_BYTES))
         written = meter.written_bytes(node) - before
     assert 64 * BLOCK_BYTES <= written < 64 * BLOCK_BYTES + 256 * 1024
+
+
+def test_an_upgraded_file_is_mostly_the_one_before() -> None:
+    """A pair without differences, or with nothing else, would say nothing of what parcels cost a node."""
+    content = random.Random(1).randbytes(256 * 1024)
+    upgraded = installed_images.edited(content, random.Random(2))
+    windows = {content[at : at + 32] for at in range(len(content) - 31)}
+    kept = sum(upgraded[at : at + 32] in windows for at in range(0, len(upgraded) - 31, 32))
+    assert upgraded != content
+    assert 0.5 < 32 * kept / len(upgraded) < 1
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_slot_holds_the_image_or_nothing_of_it(image: bytes, tmp_path: Path, backwards: bool) -> None:
+    """A node that finds its release in place would be measured doing nothing; one whose slot boots nothing, not at all."""
+    (tmp_path / "image").write_bytes(image)
+    (tmp_path / "slot").write_bytes(bytes(len(image) + MIB))
+    parcel_apply.lay(tmp_path / "image", tmp_path / "slot", backwards=backwards)
+    held = (tmp_path / "slot").read_bytes()
+    assert held[1080:1082] == b"\x53\xef"
+    assert len(held) == len(image) + MIB
+    differing = parcel_apply.differing_bytes_between(tmp_path / "image", tmp_path / "slot")
+    assert differing == (len(image) if backwards else 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -11,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from bep35 import metainfo, signing
+from bep35 import key_file, metainfo, signing
 from bep35.__main__ import main
 from bep35.bencode import decode, encode
+from bep35.torrent import parse
+from bep35.verdicts import Trust, judge, valid_keys
 
 STATEMENT = ["--resource", "org.fruit-testbed.os/rootfs", "--release", "2", "--version", "1.1.0"]
 STATEMENT += ["--compatible", "raspberrypi,3-model-b", "--compatible", "raspberrypi,4-model-b"]
@@ -24,7 +27,8 @@ def folder(vectors: Path, tmp_path: Path) -> Path:
     """The vectors, copied so that they can be written, the secret key kept secret."""
     for path in vectors.iterdir():
         shutil.copy(path, tmp_path)
-    (tmp_path / "secret.json").chmod(0o600)
+    for path in (*tmp_path.glob("*secret.json"), *tmp_path.glob("*.key.pem")):
+        path.chmod(0o600)
     return tmp_path
 
 
@@ -61,12 +65,31 @@ def test_sign_states_only_what_was_given(run: Callable[..., int], folder: Path) 
     assert signing.stated(entry.info) == {"alg": "ed25519"}
 
 
+SHOWN = {
+    "schema",
+    "kind",
+    "name",
+    "infohash_v1",
+    "infohash_v2",
+    "length_bytes",
+    "piece_bytes",
+    "files",
+    "sha256",
+    "size_bytes",
+    "signatures",
+}
+OF_SIGNATURE = {"signer", "verdict", "why", "algorithm", "key_sha256", "info", "certificate"}
+
+
 def test_verify_prints_what_is_signed(run: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
     """A script could not tell which release was verified."""
     assert run("verify", "signed.torrent", "--key", "public.json", "--json") == 0
     answer = json.loads(capsys.readouterr().out)
-    assert set(answer) == {"signer", "public", "infohash", "info"}
-    assert answer["info"]["release"] == 2
+    assert set(answer) == SHOWN | {"threshold", "valid_keys", "verified"}
+    assert (answer["threshold"], answer["valid_keys"], answer["verified"]) == (1, 1, True)
+    (signature,) = answer["signatures"]
+    assert set(signature) == OF_SIGNATURE
+    assert (signature["verdict"], signature["info"]["release"]) == ("valid", 2)
     assert run("verify", "signed.torrent", "--key", "public.json") == 0
     assert '"org.fruit-testbed.os/rootfs"' in capsys.readouterr().out
 
@@ -78,13 +101,114 @@ def test_show_prints_what_a_torrent_says(
     assert run("show", "signed.torrent", "--json") == 0
     shown = json.loads(capsys.readouterr().out)
     torrent = metainfo.parse((folder / "signed.torrent").read_bytes())
-    assert shown["name"] == "rootfs-2.img"
-    assert shown["length_bytes"] == 600_007
-    assert shown["piece_count"] == 3
-    assert shown["infohash"] == torrent.infohash.hex()
-    assert [s["signer"] for s in shown["signatures"]] == list(torrent.signatures)
+    assert set(shown) == SHOWN
+    assert (shown["kind"], shown["name"], shown["length_bytes"]) == ("v2", "rootfs-2.img", 600_007)
+    assert (shown["infohash_v1"], shown["infohash_v2"]) == (None, torrent.infohash.hex())
+    assert shown["files"] == [
+        {"path": ["rootfs-2.img"], "length_bytes": 600_007, "pieces_root": torrent.pieces_root.hex()}
+    ]
+    assert [(s["signer"], s["verdict"]) for s in shown["signatures"]] == [
+        (signer_id, "unknown") for signer_id in torrent.signatures
+    ]
     assert run("show", "signed.torrent") == 0
-    assert "not verified" in capsys.readouterr().out
+    assert "no key is given" in capsys.readouterr().out
+    assert run("show", "signed.torrent", "--key", "public.json") == 0
+    assert ": valid\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["v1-signed", "v2-folder-signed", "hybrid-signed", "sha1"])
+def test_every_kind_can_be_shown(
+    name: str, run: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An operator could not look into an ordinary torrent."""
+    assert run("show", f"{name}.torrent", "--json") == 0
+    shown = json.loads(capsys.readouterr().out)
+    kind = "v1" if name == "sha1" else name.split("-")[0]
+    assert shown["kind"] == kind
+    assert (shown["infohash_v1"] is None) == (kind == "v2")
+    assert (shown["infohash_v2"] is None) == (kind == "v1")
+    assert len(shown["files"]) == 4
+    assert run("show", f"{name}.torrent") == 0
+    out = capsys.readouterr().out
+    assert "more/b.bin" in out
+    assert ("com.example.alice" in out) == (name == "sha1")
+
+
+def test_a_threshold_counts_keys(
+    run: Callable[..., int], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One key under two names would pass for two maintainers, or a forged signature would block the good ones."""
+    two = ("--key", "public.json", "--key", "second-public.json", "--threshold", "2")
+    assert run("verify", "two-signers.torrent", *two) == 0
+    assert capsys.readouterr().out.count(": valid") == 2
+    assert run("verify", "two-signers-tampered.torrent", *two) == 1
+    assert "1 of the 2 keys needed have signed: " in capsys.readouterr().err
+    assert run("verify", "two-signers-tampered.torrent", *two[:4]) == 0
+    assert run("verify", "signed.torrent", *two) == 1
+    assert "torrent is not signed by" in capsys.readouterr().err
+    once = (folder / "signed.torrent").read_bytes()
+    key = key_file.read_secret(folder / "secret.json")
+    twice = signing.sign(once, "com.example.alias", key, {})
+    torrent = parse(twice)
+    (name,) = set(torrent.signatures) - {"com.example.alias"}
+    public = bytes(key.verify_key)
+    findings = judge(torrent, Trust(at_s=0, keys={name: public, "com.example.alias": public}))
+    assert [found.verdict.value for found in findings] == ["valid", "valid"]
+    assert valid_keys(findings) == {hashlib.sha256(public).digest()}
+
+
+def test_refusals_in_json_say_who_and_why(
+    run: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A script would know that something is wrong, and not with whom."""
+    both = ("--key", "public.json", "--key", "second-public.json", "--threshold", "2", "--json")
+    assert run("verify", "two-signers-tampered.torrent", *both) == 1
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["verified"], answer["valid_keys"]) == (False, 1)
+    assert sorted(s["verdict"] for s in answer["signatures"]) == ["invalid", "valid"]
+    assert all((s["why"] == "") == (s["verdict"] == "valid") for s in answer["signatures"])
+
+
+def test_certificates_from_the_command_line(
+    run: Callable[..., int], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Signers with certificates would have to write a program."""
+    pytest.importorskip("cryptography", reason="needs the extra x509")
+    statement = ("--release", "2", "--version", "1.1.0")
+    mine = ("--key", "leaf.key.pem", "--certificate", "leaf.crt.pem")
+    assert run("sign", "v1-unsigned.torrent", *mine, *statement, "-o", "new.torrent") == 0
+    assert (folder / "new.torrent").read_bytes() == (folder / "x509-leaf.torrent").read_bytes()
+    assert "signed by com.example.alice" in capsys.readouterr().out
+    at = ("--at", "2027-01-15")
+    assert run("verify", "new.torrent", "--root", "root.crt.pem", *at, "--json") == 0
+    (signature,) = json.loads(capsys.readouterr().out)["signatures"]
+    assert signature["algorithm"] == "rsa-sha256"
+    assert signature["certificate"]["subject"] == "CN=com.example.alice,O=Example Studio"
+    assert signature["certificate"]["valid_to"].startswith("2046-")
+    assert run("verify", "new.torrent", "--certificate", "leaf.crt.pem", *at) == 0
+    assert "valid_to" in capsys.readouterr().out
+    assert run("verify", "new.torrent", "--root", "other-root.crt.pem", *at) == 1
+    assert "did not sign it" in capsys.readouterr().err
+    assert run("verify", "new.torrent", "--root", "root.crt.pem", "--at", "1") == 1
+    assert "not on 1970-01-01" in capsys.readouterr().err
+    assert run("verify", "sha1.torrent", "--root", "root.crt.pem", *at) == 1
+    assert "SHA-1" in capsys.readouterr().err
+    assert run("verify", "sha1.torrent", "--root", "root.crt.pem", *at, "--allow-sha1") == 0
+    capsys.readouterr()
+    assert run("sign", "v1-unsigned.torrent", *mine, "--embed", "no", "-o", "bare.torrent") == 0
+    assert len((folder / "bare.torrent").read_bytes()) < 800
+    for arguments, why in [
+        (mine[:2], "--certificate FILE"),
+        ((*mine, "--signer", "com.example.bob"), "names the signer 'com.example.alice'"),
+        (("--key", "self.key.pem", *mine[2:]), "not that of the certificate"),
+        ((*mine, "--passphrase-file", "secret.json"), "has no passphrase"),
+        ((*mine[:2], "--certificate", "SPEC.md"), "not an X.509 certificate"),
+    ]:
+        assert run("sign", "v1-unsigned.torrent", *arguments) == 1
+        assert why in capsys.readouterr().err
+    (folder / "leaf.key.pem").chmod(0o644)
+    assert run("sign", "v1-unsigned.torrent", *mine) == 1
+    assert "chmod 600" in capsys.readouterr().err
 
 
 def test_show_obeys_no_stranger(
@@ -137,7 +261,20 @@ def test_a_refusal_is_one_line_and_code_1(
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
-@pytest.mark.parametrize("arguments", [(), ("paint",), ("sign", "a"), ("verify",), ("show", "a", "--no")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("paint",),
+        ("sign", "a"),
+        ("verify",),
+        ("show", "a", "--no"),
+        ("verify", "a"),
+        ("verify", "a", "--key", "k", "--threshold", "0"),
+        ("verify", "a", "--root", "r", "--signer", "com.example"),
+        ("show", "a", "--at", "tomorrow"),
+    ],
+)
 def test_wrong_usage_is_code_2(arguments: tuple[str, ...]) -> None:
     """A script could not tell a typing mistake from a bad torrent."""
     with pytest.raises(SystemExit) as end:
@@ -153,8 +290,12 @@ def test_help_shows_an_example_that_works(folder: Path) -> None:
     shutil.copy(folder / "unsigned.torrent", folder / "rootfs-2.torrent")
     shutil.copy(folder / "secret.json", folder / "alice.secret.json")
     shutil.copy(folder / "public.json", folder / "alice.public.json")
+    shutil.copy(folder / "v1-unsigned.torrent", folder / "film.torrent")
+    shutil.copy(folder / "leaf.key.pem", folder / "alice.key.pem")
+    shutil.copy(folder / "leaf.crt.pem", folder / "alice.crt.pem")
+    shutil.copy(folder / "root.crt.pem", folder / "studio.crt.pem")
     lines = [line.split()[3:] for line in example if "python -m bep35" in line]
-    assert [line[0] for line in lines] == ["sign", "verify", "show"]
+    assert [line[0] for line in lines] == ["sign", "verify", "show", "sign", "verify"]
     for line in lines:
         done = subprocess.run([*command, *line], cwd=folder, capture_output=True, check=False, timeout=30)
         assert done.returncode == 0, done.stderr

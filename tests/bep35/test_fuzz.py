@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,14 @@ from bep35 import metainfo, signing
 from bep35.bencode import decode, encode, raw_items
 from bep35.errors import Bep35Error, KeyFileError
 from bep35.key_file import read_secret
+from bep35.shown import described
+from bep35.signatures import with_entry
+from bep35.torrent import parse
+from bep35.verdicts import Trust, Verdict, judge
 
+PUBLIC = "651fdf86a9968394fd0d09bdb01e16ff45cf2a6605cec35f1ec0f133276c93f8"
+ALICE = signing.signer_id_of(bytes.fromhex(PUBLIC))
+NOW_S = 1_800_000_000
 TIME_S = 1.5
 """Each target's share of real time; the inputs themselves come from the seed alone."""
 TOKENS = [
@@ -149,3 +157,99 @@ def test_key_files_of_anything(vectors: Path, tmp_path: Path) -> None:
             continue
         assert bytes(key).hex().encode() in data
         assert bytes(key.verify_key).hex().encode() in data
+
+
+def vector_torrents(vectors: Path) -> list[bytes]:
+    return [path.read_bytes() for path in sorted(vectors.glob("*.torrent"))]
+
+
+@pytest.mark.fuzz
+def test_any_torrent_of_anything(vectors: Path) -> None:
+    """A stranger's torrent could stop whoever looks into it, or pass as signed when it is not the one that was."""
+    originals = {parse(raw).info_raw for raw in vector_torrents(vectors) if readable(raw)}
+    keys = {ALICE: bytes.fromhex(PUBLIC)}
+    read = valid = 0
+    for data in mutations(5, vector_torrents(vectors)):
+        try:
+            torrent = parse(data)
+        except Bep35Error:
+            continue
+        read += 1
+        assert torrent.raw == data
+        described(torrent, judge(torrent, Trust(at_s=NOW_S)))
+        signed = with_entry(data, "com.example.fuzz", b"de", b"s", None)
+        again = parse(signed)
+        assert again.info_raw == torrent.info_raw
+        assert set(again.signatures) == {*torrent.signatures, "com.example.fuzz"}
+        for found in judge(torrent, Trust(at_s=NOW_S, keys=keys)):
+            if found.verdict is Verdict.VALID:
+                valid += 1
+                assert torrent.info_raw in originals
+    assert read > 0
+    assert valid > 0
+
+
+@pytest.mark.fuzz
+def test_certificates_of_anything(vectors: Path) -> None:
+    """A certificate in a stranger's torrent could stop whoever looks into it, or count as another one."""
+    certificate = pytest.importorskip("bep35.x509.certificate", reason="needs the extra x509")
+    given = [
+        certificate.read_certificates(path.read_bytes())[0] for path in sorted(vectors.glob("*.crt.pem"))
+    ]
+    root = next(one for one in given if one.signer_id == "com.example")
+    leaf = next(one for one in given if one.signer_id == "com.example.alice")
+    read = 0
+    for data in mutations(6, [one.der for one in given]):
+        try:
+            found = certificate.read_certificate(data)
+        except Bep35Error:
+            continue
+        read += 1
+        try:
+            certificate.check_trusted(found, given=(), roots=given, at_s=NOW_S, allow_sha1=True)
+        except Bep35Error:
+            continue
+        assert found.parsed.tbs_certificate_bytes in {
+            one.parsed.tbs_certificate_bytes for one in (leaf, root, *given)
+        }
+    assert read > 0
+
+
+@pytest.mark.fuzz
+def test_files_of_certificates_and_keys_of_anything(vectors: Path) -> None:
+    """A damaged file of one's own could give a stack trace."""
+    certificate = pytest.importorskip("bep35.x509.certificate", reason="needs the extra x509")
+    rsa = pytest.importorskip("bep35.x509.rsa")
+    samples = [path.read_bytes() for path in sorted(vectors.glob("*.pem"))]
+    for data in mutations(7, samples):
+        for reader in (certificate.read_certificates, rsa.read_rsa_key):
+            with contextlib.suppress(Bep35Error):
+                reader(data)
+
+
+@pytest.mark.fuzz
+def test_rsa_signatures_of_anything(vectors: Path) -> None:
+    """A torrent from a peer could pass as signed with a certificate when it is not the one that was."""
+    certificate = pytest.importorskip("bep35.x509.certificate", reason="needs the extra x509")
+    roots = tuple(one.der for one in certificate.read_certificates((vectors / "root.crt.pem").read_bytes()))
+    original = parse((vectors / "x509-leaf.torrent").read_bytes())
+    valid = 0
+    for data in mutations(8, [original.raw, (vectors / "sha1.torrent").read_bytes()]):
+        try:
+            torrent = parse(data)
+        except Bep35Error:
+            continue
+        for found in judge(torrent, Trust(at_s=NOW_S, roots=roots, allow_sha1=True)):
+            if found.verdict is Verdict.VALID:
+                valid += 1
+                assert torrent.info_raw == original.info_raw
+                assert found.signer_id == "com.example.alice"
+    assert valid > 0
+
+
+def readable(raw: bytes) -> bool:
+    try:
+        parse(raw)
+    except Bep35Error:
+        return False
+    return True

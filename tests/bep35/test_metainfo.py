@@ -49,9 +49,9 @@ def test_every_length_gives_a_torrent_that_can_be_read(length: int, levels: int)
 @pytest.mark.parametrize(
     ("length", "piece_bytes"),
     [
-        (1, 256 * KIB),
-        (4 * GIB, 256 * KIB),
-        (4 * GIB + 1, 512 * KIB),
+        (1, 64 * KIB),
+        (GIB, 64 * KIB),
+        (GIB + 1, 128 * KIB),
         (32 * GIB, 2048 * KIB),
         (2**60, metainfo.PIECE_BYTES_MAX),
     ],

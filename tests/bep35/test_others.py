@@ -15,7 +15,8 @@ import pytest
 from nacl.signing import SigningKey
 
 from bep35 import merkle, metainfo, signing
-from bep35.bencode import decode
+from bep35.bencode import decode, encode
+from bep35.torrent import parse
 
 PUBLIC_DER_HEAD = bytes.fromhex("302a300506032b6570032100")
 SECRET_DER_HEAD = bytes.fromhex("302e020100300506032b657004220420")
@@ -65,6 +66,73 @@ def test_we_accept_the_signature_of_openssl(
     signed = signing.attach(raw, signer_id, vector_info, (tmp_path / "signature").read_bytes())
     assert signing.verify(metainfo.parse(signed), signer_id, public)["release"] == 2
     assert signed == (vectors / "signed.torrent").read_bytes()
+
+
+def run_openssl(folder: Path, *arguments: str) -> str:
+    """What the command says; empty where it fails."""
+    done = subprocess.run(
+        ["openssl", *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=20
+    )
+    return done.stdout if done.returncode == 0 else ""
+
+
+@needs_openssl
+def test_openssl_accepts_our_rsa_signature_and_no_other(vectors: Path, tmp_path: Path) -> None:
+    """Nobody but our own program could check a torrent signed with a certificate."""
+    torrent = parse((vectors / "x509-leaf.torrent").read_bytes())
+    entry = torrent.signatures["com.example.alice"]
+    assert entry.info_raw is not None
+    assert entry.certificate is not None
+    (tmp_path / "leaf.der").write_bytes(entry.certificate)
+    (tmp_path / "signature").write_bytes(entry.signature)
+    (tmp_path / "message").write_bytes(torrent.info_raw + entry.info_raw)
+    shutil.copy(vectors / "root.crt.pem", tmp_path)
+    public = run_openssl(tmp_path, "x509", "-inform", "DER", "-in", "leaf.der", "-pubkey", "-noout")
+    (tmp_path / "public.pem").write_text(public)
+    run_openssl(tmp_path, "x509", "-inform", "DER", "-in", "leaf.der", "-out", "leaf.pem")
+    assert "OK" in run_openssl(tmp_path, "verify", "-CAfile", "root.crt.pem", "leaf.pem")
+    check = ["dgst", "-sha256", "-verify", "public.pem", "-signature", "signature", "message"]
+    assert run_openssl(tmp_path, *check) == "Verified OK\n"
+    (tmp_path / "message").write_bytes(torrent.info_raw + entry.info_raw + b"e")
+    assert run_openssl(tmp_path, *check) == ""
+
+
+@needs_openssl
+@pytest.mark.parametrize(("digest", "alg"), [("-sha256", "rsa-sha256"), ("-sha1", None)])
+def test_we_accept_what_openssl_made(digest: str, alg: str | None, vectors: Path, tmp_path: Path) -> None:
+    """A signer who follows the BEP with the commands it names could not be verified."""
+    certificate = pytest.importorskip("bep35.x509.certificate", reason="needs the extra x509")
+    rsa = pytest.importorskip("bep35.x509.rsa")
+    run_openssl(tmp_path, "genrsa", "-out", "root.key", "2048")
+    run_openssl(tmp_path, "genrsa", "-out", "key", "2048")
+    for command in (
+        "req -x509 -new -key root.key -subj /CN=org.example -days 9 -out root.pem",
+        "req -new -key key -subj /CN=org.example.carol -out csr",
+        "x509 -req -in csr -CA root.pem -CAkey root.key -set_serial 1 -days 9 -out leaf.pem",
+    ):
+        run_openssl(tmp_path, *command.split())
+    raw = (vectors / "hybrid-unsigned.torrent").read_bytes()
+    info = b"" if alg is None else encode({"alg": alg, "release": 4})
+    (tmp_path / "message").write_bytes(parse(raw).info_raw + info)
+    run_openssl(tmp_path, "dgst", digest, "-sign", "key", "-out", "signature", "message")
+    leaf = certificate.read_certificates((tmp_path / "leaf.pem").read_bytes())[0]
+    root = certificate.read_certificates((tmp_path / "root.pem").read_bytes())[0]
+    entry = {"certificate": leaf.der, "signature": (tmp_path / "signature").read_bytes()}
+    if alg is not None:
+        entry["info"] = {"alg": alg, "release": 4}
+    value = decode(raw)
+    assert isinstance(value, dict)
+    torrent = parse(encode({**value, b"signatures": {leaf.signer_id: entry}}))
+    found = rsa.verify_with_certificates(
+        torrent,
+        "org.example.carol",
+        given=[],
+        roots=[root],
+        at_s=leaf.not_before_s,
+        allow_sha1=digest == "-sha1",
+    )
+    assert found.algorithm == (alg or "rsa-sha1")
+    assert found.stated == ({} if alg is None else {"alg": alg, "release": 4})
 
 
 def made_by_libtorrent(path: Path, piece_bytes: int) -> bytes:

@@ -17,6 +17,8 @@ from simulations.world.maintainer import HARDWARE, OTHER_HARDWARE, Maintainer, P
 from swarm.trust.manifest import Manifest
 
 NODE = 0
+OF_STACKS = {Rule.OWN_BAY, Rule.BOTH_BAYS, Rule.WRITING, Rule.SOUND, Rule.TURNS}
+"""Theirs are in test_stack.py, which has boards to break them on."""
 
 
 class Bench:
@@ -24,7 +26,9 @@ class Bench:
 
     def __init__(self) -> None:
         self.heap = Heap()
-        self.checker = Checker(self.heap, Bounds(attempts_max=2, health_sustain_s=10.0, health_samples=3))
+        self.checker = Checker(
+            self.heap, Bounds(attempts_max=2, cut_offs_max=3, health_sustain_s=10.0, health_samples=3)
+        )
         rng = random.Random(1)
         self.factory = first_image(rng, 8)
         self.maintainer = Maintainer(Dice(1))
@@ -88,6 +92,14 @@ def test_an_honest_update_breaks_nothing() -> None:
     assert bench.checker.violations == []
 
 
+def test_as_many_tries_as_are_allowed_break_nothing() -> None:
+    """The checker would call a node bad that keeps its bounds."""
+    bench = Bench()
+    _try(bench, bench.one, 4)
+    _try(bench, bench.bad, 2)
+    assert Rule.ATTEMPTS not in bench.broken()
+
+
 def _writes_the_running_slot(bench: Bench) -> None:
     bench.machine.write("a", 0, 1)
 
@@ -145,11 +157,24 @@ def _goes_back_to_an_older_release(bench: Bench) -> None:
 
 
 def _tries_too_often(bench: Bench) -> None:
-    slot = bench.fill(bench.bad.image)
-    bench.read_back(slot)
-    for _ in range(3):
+    _try(bench, bench.bad, 3)
+
+
+def _tries_a_good_one_too_often(bench: Bench) -> None:
+    _try(bench, bench.one, 5)
+
+
+def _try(bench: Bench, published: Published, times: int) -> None:
+    slot = bench.fill(published.image)
+    for _ in range(times):
+        bench.read_back(slot)
         bench.machine.arm(slot)
         bench.machine.choose_slot()
+
+
+def _arms_what_ran_since_it_was_read_back(bench: Bench) -> None:
+    _try(bench, bench.one, 1)
+    bench.machine.arm("b")
 
 
 def _forgets_a_quarantine(bench: Bench) -> None:
@@ -221,6 +246,8 @@ CANARIES: list[tuple[Callable[[Bench], None], Rule]] = [
     (_arms_what_is_for_other_hardware, Rule.SIGNED),
     (_goes_back_to_an_older_release, Rule.OLDER),
     (_tries_too_often, Rule.ATTEMPTS),
+    (_tries_a_good_one_too_often, Rule.ATTEMPTS),
+    (_arms_what_ran_since_it_was_read_back, Rule.READ_BACK),
     (_forgets_a_quarantine, Rule.QUARANTINED),
     (_arms_what_is_quarantined, Rule.QUARANTINED),
     (_commits_without_a_trial, Rule.TRIAL),
@@ -244,4 +271,4 @@ def test_every_planted_violation_is_found(crime: Callable[[Bench], None], rule: 
 
 def test_no_rule_is_without_a_canary() -> None:
     """A rule added without a way to fail would check nothing."""
-    assert {rule for _, rule in CANARIES} == set(Rule)
+    assert {rule for _, rule in CANARIES} | OF_STACKS == set(Rule)

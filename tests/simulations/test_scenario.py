@@ -15,6 +15,7 @@ from simulations.world.scenario import (
     Scenario,
     load_scenario,
     random_scenario,
+    random_stack_scenario,
     scaled,
 )
 
@@ -92,11 +93,21 @@ def test_random_scenarios_are_a_function_of_the_seed_and_varied() -> None:
     assert many == [random_scenario(seed) for seed in range(300)]
     assert {s.liars > 0 for s in many} == {s.power_cuts > 0 for s in many} == {True, False}
     assert {cut.kind for s in many for cut in s.cuts} == {"site", "half", "flap"}
-    assert {r.behaviour for s in many for r in s.releases} == set(Behaviour)
+    # What hangs for good is for stacks only, whose scenarios have seeds of their own: nothing else brings a node back.
+    assert {r.behaviour for s in many for r in s.releases} == set(Behaviour) - {Behaviour.HANGS_FOR_GOOD}
+    stacks = [random_stack_scenario(seed) for seed in range(20)]
+    assert Behaviour.HANGS_FOR_GOOD in {r.behaviour for s in stacks for r in s.releases}
     assert any(s.translated_sites and s.publisher_leaves for s in many)
 
 
 def test_built_in_scenarios_can_be_scaled() -> None:
     """`fruit sim run --scenario storm --nodes 100` would be refused."""
     for scenario in BUILT_IN.values():
-        assert scaled(scenario, nodes=100, sites=7).nodes == 100
+        if not scenario.stack_boards:
+            assert scaled(scenario, nodes=100, sites=7).nodes == 100
+
+
+def test_a_stack_has_no_more_nodes_than_bays() -> None:
+    """Nodes without power would be counted among those that have to converge."""
+    with pytest.raises(UsageError, match="more nodes than bays"):
+        scaled(BUILT_IN["stack"], nodes=100)

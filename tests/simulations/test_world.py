@@ -20,6 +20,7 @@ from simulations.world.scenario import ReleasePlan, Scenario
 from simulations.world.surroundings import Verdicts
 from simulations.world.world import World
 from swarm.news.record import Record
+from swarm.trust.trusted_set import TrustedSet
 
 SMALL = Scenario(
     "small", nodes=4, sites=2, translated_sites=0, image_blocks=16, start_spread_s=2.0,
@@ -45,7 +46,7 @@ def test_a_release_reaches_every_node() -> None:
     assert report.image_bytes > 0
 
 
-@pytest.mark.parametrize("behaviour", [b for b in Behaviour if b is not Behaviour.GOOD])
+@pytest.mark.parametrize("behaviour", [Behaviour.UNHEALTHY, Behaviour.UNBOOTABLE, Behaviour.HANGS])
 def test_a_bad_release_is_rolled_back_and_quarantined_everywhere(behaviour: Behaviour) -> None:
     """A mistake of a maintainer would be the end of the swarm."""
     releases = (ReleasePlan(10.0), ReleasePlan(80.0, behaviour))
@@ -102,6 +103,39 @@ def test_struck_at_every_effect_of_an_update(kind: StrikeKind, behaviour: Behavi
         assert (step, report.violations, report.unsettled) == (step, (), ())
         moments |= {line.at_s for line in world.trace.lines if line.what == kind and line.node == 1}
     assert len(moments) > 10
+
+
+BY_PARCEL = evolve(
+    SMALL, parcels=2, image_blocks=48, releases=(ReleasePlan(10.0), ReleasePlan(80.0)), faults_s=120.0
+)
+
+
+def test_releases_travel_as_parcels_and_cost_less() -> None:
+    """Nodes would fetch blocks although a parcel is named, or parcels on top of blocks."""
+    world = World(BY_PARCEL, 2, keep_trail=True)
+    report = world.run()
+    _ok(report)
+    begun = [
+        line.what for line in world.trace.lines if line.what in ("FetchParcel", "MakeSegment", "StartFetch")
+    ]
+    assert begun.count("FetchParcel") >= 3
+    assert begun.count("MakeSegment") >= 3 * 48 // 8
+    by_blocks = _run(evolve(BY_PARCEL, parcels=0), 2)
+    assert report.image_bytes < 0.75 * by_blocks.image_bytes
+
+
+@pytest.mark.parametrize("kind", ["power cut", "kill", "full disk"])
+def test_struck_at_every_effect_of_an_update_by_parcel(kind: StrikeKind) -> None:
+    """There would be one moment between two segments at which pulling the plug leaves a node behind, or with half an image."""
+    scenario = evolve(BY_PARCEL, nodes=2, sites=1, image_blocks=24)
+    moments = set()
+    for step in range(0, 90, 3):
+        world = World(scenario, 1, keep_trail=True)
+        world.heap.at(80.0, world.hosts[1].light_fuse, Cut(kind, step, 3.0))
+        report = world.run()
+        assert (step, report.violations, report.unsettled) == (step, (), ())
+        moments |= {line.at_s for line in world.trace.lines if line.what == kind and line.node == 1}
+    assert len(moments) > 8
 
 
 def test_same_seed_same_story_in_another_process() -> None:
@@ -171,7 +205,7 @@ def test_a_core_that_skips_the_read_back_is_caught(monkeypatch: pytest.MonkeyPat
 def test_a_store_that_believes_liars_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """As above, for signatures."""
 
-    def gullible(self: Verdicts, record: Record) -> None:
+    def gullible(self: Verdicts, trusted: TrustedSet, record: Record) -> None:
         pass
 
     monkeypatch.setattr(Verdicts, "verdict", gullible)

@@ -41,6 +41,7 @@ def make_cluster(images: DemoImages, maintainers: Maintainers) -> Iterator[Calla
             defaults: dict[str, object] = {
                 "directory": directory,
                 "root_file": maintainers.root_file,
+                "token_file": maintainers.token_file,
                 "slot_bytes": largest + SLOT_SPARE_BYTES,
                 "factory_image": images.factory,
             }

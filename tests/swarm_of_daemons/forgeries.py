@@ -12,6 +12,7 @@ from typing import Any
 
 from attrs import evolve, frozen
 
+import bep35.bencode
 import bep35.signing
 from fruitd.demo.ceremony import Maintainers
 from fruitd.demo.cluster import CHANNEL, NodeProcess
@@ -69,17 +70,17 @@ class Draft:
 
     def torrent_signed_by(self, key: SecretKey, **stated: Any) -> bytes:
         """The torrent with only a signature by this key, in the name of the signer that the manifest names."""
-        bare = bep35.signing.raw_items(self.torrent)
+        bare = bep35.bencode.raw_items(self.torrent)
         del bare[b"signatures"]
         statement = torrent_statement(self.release) | stated
         name = bep35.signing.signer_id_of(self.release.signer)
-        return bep35.signing.sign(bep35.signing.join_raw(bare), name, key.signing_key, statement)
+        return bep35.signing.sign(bep35.bencode.join_raw(bare), name, key.signing_key, statement)
 
     def unsigned_torrent(self) -> bytes:
         """The torrent without its signatures."""
-        bare = bep35.signing.raw_items(self.torrent)
+        bare = bep35.bencode.raw_items(self.torrent)
         del bare[b"signatures"]
-        return bep35.signing.join_raw(bare)
+        return bep35.bencode.join_raw(bare)
 
     def record(self, keys: Sequence[SecretKey]) -> Record:
         """The manifest's record, signed by these keys."""

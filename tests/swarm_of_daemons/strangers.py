@@ -28,8 +28,8 @@ from swarm.shell import ShellSettings, SwarmShell, open_sockets
 from swarm.wire import Push
 
 HOST = "127.0.0.1"
-SOCKET_PATIENCE_S = 15.0
-INTRODUCED_POLL_S = 0.02
+SOCKET_PATIENCE_S = 60.0
+INTRODUCED_POLL_S = 0.1
 DATAGRAM_CONTEXT, REQUEST_CONTEXT = b"fruit-datagram-1", b"fruit-request-1"
 PUSH, EXCHANGE = 2, 18
 """Message types of docs/protocol.md."""
@@ -187,10 +187,12 @@ class Liar:
                     await sockets.tcp.bind((HOST, 0))
                     sockets.tcp.listen()
                     nursery.start_soon(self._answer, asked, self._tongue, nursery)
-                await nursery.start(SwarmShell(core, _ignore, sockets).run)
+                shell = SwarmShell(core, _ignore, sockets)
+                await nursery.start(shell.run)
                 self._token = trio.lowlevel.current_trio_token()
-                # Whoever has answered has heard what it says that it holds.
-                while not set(self._contacts) <= {peer.address for peer in core.peers()}:
+                # Whoever has answered has heard what it says that it holds. By itself it would be content with one of its site.
+                while missing := set(self._contacts) - {peer.address for peer in core.peers()}:
+                    shell.submit([core._presence.ping(each, b"", trio.current_time()) for each in missing])
                     await trio.sleep(INTRODUCED_POLL_S)
                 self._ready.set()
 

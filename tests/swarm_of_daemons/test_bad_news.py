@@ -43,7 +43,7 @@ from tests.swarm_of_daemons.strangers import (
 pytestmark = pytest.mark.swarm
 
 SPARE_BYTES = 1024 * 1024
-START_S, SPREAD_S = 60.0, 60.0
+START_S, SPREAD_S = 120.0, 120.0
 
 
 @define
@@ -87,7 +87,15 @@ def siege(images: DemoImages, tmp_path_factory: pytest.TempPathFactory) -> Itera
     maintainers = Maintainers.ceremony(folder / "maintainers")
     slot_bytes = max(path.stat().st_size for path in (*images.good, images.bad)) + SPARE_BYTES
     with tempfile.TemporaryDirectory(prefix="fruit-") as short:
-        cluster = Cluster(ClusterSettings(Path(short), maintainers.root_file, slot_bytes, images.factory))
+        cluster = Cluster(
+            ClusterSettings(
+                Path(short),
+                maintainers.root_file,
+                slot_bytes,
+                images.factory,
+                token_file=maintainers.token_file,
+            )
+        )
         publisher = cluster.add("publisher", slots=False)
         nodes = [cluster.add(name) for name in ("n1", "n2")]
         for node in cluster.nodes:

@@ -11,7 +11,7 @@ from fruitd.demo.cluster import Cluster
 
 pytestmark = pytest.mark.swarm
 
-START_S = 60.0
+START_S = 120.0
 
 
 def test_without_multicast_nodes_are_found_by_contacts_and_by_what_peers_tell(

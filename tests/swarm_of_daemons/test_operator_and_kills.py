@@ -19,7 +19,7 @@ from tests.swarm_of_daemons.looks import Running, file_hash, fruit, log_of, runs
 
 pytestmark = pytest.mark.swarm
 
-START_S, UPDATE_S = 60.0, 90.0
+START_S, UPDATE_S = 120.0, 180.0
 MIB = 1024 * 1024
 
 

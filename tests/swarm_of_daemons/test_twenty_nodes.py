@@ -17,7 +17,8 @@ from fruitd.demo.images import DemoImages
 pytestmark = pytest.mark.swarm
 
 NODES = 20
-FAULTS_S = 15.0
+FAULTS_S, FAULTS_MIN = 15.0, 20
+"""On a machine that is busy with something else they take longer."""
 SEED = 20
 
 
@@ -39,7 +40,7 @@ def _torment(cluster: Cluster, nodes: list[NodeProcess], rng: random.Random) -> 
     faults = 0
     off: list[NodeProcess] = []
     until_s = time.monotonic() + FAULTS_S
-    while time.monotonic() < until_s:
+    while time.monotonic() < until_s or faults <= FAULTS_MIN:
         node = rng.choice(nodes)
         if node in off:
             off.remove(node)
@@ -72,7 +73,7 @@ def test_all_converge_after_random_kills(
 
     faults = _torment(cluster, nodes, rng)
 
-    assert faults > 20
+    assert faults > FAULTS_MIN
     cluster.wait("convergence", nodes, _runs(1), timeout_s=240)
     expected = hashlib.sha256(images.good[0].read_bytes()).hexdigest()
     for node in nodes:

@@ -3,13 +3,36 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 from fruitd.api.changes import Changes
 from fruitd.errors import RefusedError, UsageError
+from swarm.errors import RefusedError as SwarmRefusedError
+from swarm.news.record import Record
+from swarm.trust.keys import key_id
 
 IMAGE_BYTES = 560 * 1024 * 1024
 NOW_S = 1_800_000_000.0
+
+MEMBER: dict[str, Any] = {
+    "token": "berlin-batch-1",
+    "token_id": "7a" * 16,
+    "site": "berlin-2",
+    "labels": {"rack": "3"},
+    "since_s": 1_799_000_000,
+    "counts": True,
+}
+POWER = {
+    "heartbeat": "beating", "well": True, "why": "", "undervoltage": False, "undervoltage_since_boot": False,
+    "throttled": False, "throttled_since_boot": False, "celsius": 48.3, "in_stack": "rack-1", "bay": "3:1",
+}  # fmt: skip
+
+
+def stranger(name: str) -> dict[str, Any]:
+    """A peer that is no member."""
+    node_id = hashlib.sha256(name.encode()).hexdigest()[:40]
+    return {"id": node_id, "name": name, "site": "", "address": "10.0.0.9:47101", "heard_s_ago": 3.0}
 
 
 class FakeNode:
@@ -32,6 +55,10 @@ class FakeNode:
         self.peers: list[tuple[str, str]] = [("fruit-04", "berlin-2"), ("fruit-11", "lisbon")]
         self.refusals: list[dict[str, Any]] = []
         self.breaks = False
+        self.held_back: str | None = None
+        self.records_held: list[dict[str, Any]] = []
+        self.reloads = 0
+        self.others: list[dict[str, Any]] = []
 
     def offer(self, release: int, *, reused: int) -> None:
         """A release is there; some of it is on the disk already."""
@@ -60,7 +87,21 @@ class FakeNode:
                 "software": "fruitd 0.1.0",
                 "uptime_s": 11_523.0,
             },
-            "trust": {"swarm": "fruit", "root_version": 1, "channel": "stable", "manifest_sequence": 17},
+            "trust": {
+                "swarm": "fruit",
+                "root_version": 1,
+                "root_expires_at_s": 1_894_600_000,
+                "root_expired": False,
+                "channel": "stable",
+                "manifest_sequence": 17,
+                "current_at_s": int(NOW_S) - 10_000,
+                "current_until_s": int(NOW_S) + 594_800,
+                "behind": None,
+                "disputed": None,
+                "held_back": self.held_back,
+                "swarm_keys": ["1a2b3c4d"],
+            },
+            "membership": {"needed": True, "member": MEMBER, "why": ""},
             "slots": {"active": self.active, "a": self._slot("a"), "b": self._slot("b")},
             "update": self._update(),
             "last_update": None if self.fetching or self.slots["b"] is None else self._last_update(),
@@ -69,11 +110,35 @@ class FakeNode:
                     "infohash": "ab" * 32,
                     "release": 1,
                     "path": "/dev/mmcblk0p2",
+                    "parcel": False,
                     "sent_bytes": 10**8,
                     "peers": 2,
                 }
             ],
             "peers": {"known": 19, "heard": 18, "same_site": 6},
+            "dht": {
+                "state": "awake",
+                "contacts": 31,
+                "open": True,
+                "reach": "open: peers see this node's own address",
+                "newest": {"sequence": 7, "why": "7 is the newest", "asked": 15, "answered": 11},
+            },
+            "site": {
+                "name": "berlin-2",
+                "mates": 6,
+                "speaks": False,
+                "gateway": {"id": "5c" * 20, "name": "fruit-04"},
+                "out": None,
+                "left_lan": {"gateway": 2, "stalled": 1},
+            },
+            "bytes": {"own_disk": 419_430_400, "lan": 57_671_680, "wan": 5_242_880, "relay": 0},
+            "uplink": {
+                "received_bytes": 5_242_880,
+                "sent_bytes": 1_048_576,
+                "quota_bytes": None,
+                "allowed": True,
+                "why": "",
+            },
             "traffic": {"sent_bytes": 1_300_000, "received_bytes": 45_000_000},
             "quarantined": self.quarantined,
             "refusals": self.refusals,
@@ -83,7 +148,7 @@ class FakeNode:
     async def nodes(self) -> dict[str, Any]:
         rows = [self._row(self.name, "berlin-2", self.slots[self.active], self_=True)]
         rows += [self._row(name, site, 2, self_=False) for name, site in self.peers]
-        return {"schema": 1, "nodes": rows}
+        return {"schema": 1, "nodes": rows, "others": self.others}
 
     async def history(self, limit: int) -> dict[str, Any]:
         return {"schema": 1, "events": self.events[-limit:]}
@@ -110,6 +175,13 @@ class FakeNode:
         self.held = None
         self.changes.bump()
 
+    async def lift(self, release: int, why: str) -> None:
+        if all(row["release"] != release for row in self.quarantined):
+            raise RefusedError(f"release {release} is not quarantined on this node")
+        self.quarantined = [row for row in self.quarantined if row["release"] != release]
+        self._note("quarantine lifted", why, release)
+        self.changes.bump()
+
     async def rollback(self, why: str) -> None:
         other = "b" if self.active == "a" else "a"
         if self.slots[other] is None:
@@ -128,11 +200,81 @@ class FakeNode:
         self._note("rolled back", why, release)
         self.changes.bump()
 
-    async def publish(self, manifest: bytes, torrent: bytes, image: str) -> dict[str, Any]:
+    async def reload(self) -> dict[str, Any]:
+        self.reloads += 1
+        membership = {"needed": True, "member": MEMBER, "why": ""}
+        return {"schema": 1, "swarm_keys": ["1a2b3c4d"], "membership": membership}
+
+    async def stack(self) -> dict[str, Any]:
+        def figure(value: float) -> dict[str, Any]:
+            return {"value": value, "quality": "good"}
+
+        bay = {
+            "bay": "3:1", "node": "4c" * 20, "name": "fruit-04", "known_by": "learned", "powered": True, "heartbeat": True,
+            "silent_s": 0, "bay_v": figure(5.04), "bay_a": figure(0.36), "bay_w": figure(1.81), "release": 2,
+            "version": "2026.2", "state": "committed", "doing": "", "why": "", "supply": "", "turn": False, "command": 0,
+            "energy_j": 91234, "last_update_j": 412, "last_update_s": 95, "age_s": 3.2,
+        }  # fmt: skip
+        board = {
+            "address": 3, "present": True, "input_v": figure(11.94), "input_a": figure(0.41), "input_w": figure(4.87),
+            "bays": [bay],
+        }  # fmt: skip
+        rack = {
+            "name": "rack-1",
+            "owner": self.node_id,
+            "owner_name": self.name,
+            "self": True,
+            "boards": [board],
+        }
+        own = {"stack": "rack-1", "owns": True, "trouble": "", "held_back": None, **POWER}
+        events = [{"at_s": 1_800_000_000, "why": "bay 3:1 (fruit-04): silent for 184 s, power cycle 1 of 3"}]
+        return {"schema": 1, "own": own, "stacks": [rack], "events": events, "learning": None}
+
+    async def map_stack(self, node_ids: list[bytes]) -> dict[str, Any]:
+        return {"schema": 1, "stack": "rack-1", "waiting": [node_id.hex() for node_id in node_ids]}
+
+    async def members(self) -> dict[str, Any]:
+        joined = {"id": self.node_id, "name": self.name, "since_s": MEMBER["since_s"], "counts": True}
+        token = {
+            "id": MEMBER["token_id"],
+            "name": MEMBER["token"],
+            "site": "berlin-2",
+            "labels": {"rack": "3"},
+            "expires_at_s": 1_807_776_000,
+            "nodes_max": 40,
+            "revoked": None,
+            "members": [joined],
+        }
+        revoked = [{"id": "5c" * 20, "of": "node", "reason": "stolen", "kept": ["5c" * 20]}]
+        return {"schema": 1, "closed": True, "tokens": [token], "revoked": revoked}
+
+    async def publish(
+        self, manifest: bytes, torrent: bytes, image: str, parcels: Sequence[tuple[bytes, str]] = ()
+    ) -> dict[str, Any]:
         if not torrent.startswith(b"d"):
             raise UsageError("the torrent is not bencoding")
         self.published.append((manifest, torrent, image))
         return {"release": 2, "version": "2026.2", "infohash": hashlib.sha256(torrent).hexdigest()}
+
+    async def records(self, kind: str) -> dict[str, Any]:
+        if kind not in ("manifest", "status"):
+            raise UsageError(f"there are no records of kind {kind!r}")
+        return {"schema": 1, "records": [row for row in self.records_held if row["kind"] == kind]}
+
+    async def take_record(self, record: bytes) -> dict[str, Any]:
+        try:
+            given = Record.decode(record)
+        except SwarmRefusedError as error:
+            raise UsageError(str(error)) from error
+        if not given.signatures:
+            raise RefusedError(f"{given.kind} has 0 valid signatures, it needs 1")
+        named: dict[str, Any] = {"kind": given.kind, "key": given.key.hex(), "sequence": given.sequence}
+        named["content_hash"] = given.content_hash.hex()
+        signed_by = [key_id(signature.public_key) for signature in given.signatures]
+        row = {**named, "record": record.hex(), "signed_by": signed_by, "disputed": False}
+        outcome = "known" if row in self.records_held else "accepted"
+        self.records_held.append(row)
+        return {"schema": 1, "outcome": outcome, **named}
 
     async def wait_change(self, seen: int) -> int:
         return await self.changes.wait(seen)
@@ -176,6 +318,7 @@ class FakeNode:
                 "reused_bytes": self.reused,
                 "have_bytes": self.have,
                 "fetched_bytes": fetched,
+                "by_origin": _by_origin(self.reused, fetched),
                 "wasted_bytes": 0,
                 "rate_bytes_per_s": 12_900_000.0,
                 "eta_s": (IMAGE_BYTES - self.have) / 12_900_000.0,
@@ -199,6 +342,7 @@ class FakeNode:
             "version": f"2026.{self.slots['b']}",
             "reused_bytes": IMAGE_BYTES - 60_000_000,
             "fetched_bytes": 60_000_000,
+            "by_origin": _by_origin(IMAGE_BYTES - 60_000_000, 60_000_000),
             "written_bytes": IMAGE_BYTES + 4096,
             "image_bytes": IMAGE_BYTES,
             "sources": [{"node": "00" * 20, "name": "fruit-04", "same_site": True, "bytes": 45_000_000}],
@@ -216,5 +360,19 @@ class FakeNode:
             "why": "up to date" if not self_ else "fetching blocks from two peers",
             "heard_s_ago": 0.0 if self_ else 7.5,
             "quarantined": [],
+            "hardware": ["brcm,bcm2711", "raspberrypi,4-model-b"],
+            "slot_bytes": 2**31,
+            "member": MEMBER,
             "self": self_,
+            "power": POWER,
         }
+
+
+def _by_origin(own_disk: int, image: int) -> dict[str, int]:
+    return {
+        "own_disk_bytes": own_disk,
+        "made_bytes": 0,
+        "parcel_bytes": 0,
+        "image_bytes": image,
+        "healed_bytes": 0,
+    }

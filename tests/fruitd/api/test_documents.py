@@ -9,7 +9,8 @@ from typing import Any
 
 import trio
 
-from tests.fruitd.api.fake_node import FakeNode
+from swarm.news.record import Record, Signature
+from tests.fruitd.api.fake_node import FakeNode, stranger
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "api.md"
 
@@ -28,9 +29,21 @@ def test_the_examples_have_the_shape_of_the_answers() -> None:
     ]
     node = FakeNode()
     node.offer(2, reused=400 * 2**20)
+    node.others = [stranger("fruit-77")]
+    record = Record("manifest", b"stable", 17, b"", (Signature(bytes(32), bytes(64)),))
 
     async def answers() -> list[dict[str, Any]]:
-        return [await node.status(), await node.nodes(), await node.history(5), await node.doctor()]
+        await node.take_record(record.encode())
+        return [
+            await node.status(),
+            await node.nodes(),
+            await node.stack(),
+            await node.members(),
+            await node.reload(),
+            await node.records("manifest"),
+            await node.history(5),
+            await node.doctor(),
+        ]
 
     assert [shape(example) for example in examples] == [shape(answer) for answer in trio.run(answers)]
 

@@ -46,6 +46,10 @@ class FileBench:
         self.active = choice.slot
         self.boots += 1
 
+    def restart(self, bootable: str = "ab") -> None:
+        """See `BootBench`: to the chooser it is the same."""
+        self.power_cycle(bootable)
+
     def tear(self) -> None:
         """See `BootBench`: half of the copy that is written next is rubbish."""
         spare = 1 - read_environment(self.path).copy

@@ -34,7 +34,7 @@ def test_help_and_version() -> None:
     assert shown.exit_code == 0
     assert max(map(len, shown.output.splitlines())) <= 80
     assert all(f"\n  {name} " in shown.output for name in BUILT_IN)
-    assert "\n  status    What this node runs, does and waits for.\n" in shown.output
+    assert "\n  status      What this node runs, does and waits for.\n" in shown.output
     assert CliRunner().invoke(app, ["--version"]).output.startswith("fruit 0.")
 
 

@@ -94,7 +94,25 @@ def test_an_operators_round(tmp_path: Path) -> None:
         assert "held: until Friday" in fruit("hold", "until Friday", socket=socket).stdout
         assert json.loads(fruit("resume", "--json", socket=socket).stdout)["update"]["held"] is None
         assert fruit("rollback", "no camera", socket=socket).returncode == 0
-        past = fruit("history", "-n", "2", socket=socket).stdout
+        listed = fruit("quarantine", "list", "--socket", str(socket)).stdout
+        assert "no camera" in listed
+        release = json.loads(fruit("quarantine", "list", "--json", "--socket", str(socket)).stdout)[
+            "quarantined"
+        ][0]["release"]
+        lifted = fruit("quarantine", "lift", str(release), "a new camera", "--socket", str(socket))
+        assert (lifted.returncode, f"release {release} may be tried again" in lifted.stdout) == (0, True), (
+            lifted.stderr
+        )
+        again = fruit("quarantine", "lift", str(release), "--socket", str(socket))
+        assert (again.returncode, again.stderr) == (
+            1,
+            f"fruit: release {release} is not quarantined on this node\n",
+        )
+        assert (
+            fruit("quarantine", "list", "--socket", str(socket)).stdout
+            == "nothing is quarantined on this node\n"
+        )
+        past = fruit("history", "-n", "3", socket=socket).stdout
         assert "rolled back" in past
         assert "fetching" not in past
         assert "no camera" in past

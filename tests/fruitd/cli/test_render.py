@@ -9,7 +9,8 @@ import trio
 from rich.console import Console, RenderableType
 
 from fruitd.cli import render, watch
-from tests.fruitd.api.fake_node import NOW_S, FakeNode
+from fruitd.cli.member_words import listed
+from tests.fruitd.api.fake_node import NOW_S, FakeNode, stranger
 
 EVIL = "fruit\x1b]0;owned\x07\x1b[2J\nroot: all is well\u202e"
 
@@ -105,10 +106,55 @@ def test_nodes_that_are_behind_come_first() -> None:
     rows = trio.run(node.nodes)
     rows["nodes"][0]["quarantined"] = [3, {"release": 4, "version": "2026.4"}]
     lines = shown(render.nodes(rows)).splitlines()
-    assert lines[0].split() == ["node", "site", "release", "state", "heard", "why"]
-    assert lines[1].split()[:6] == ["z-last", "berlin-2", "1", "(2026.1)", "idle", "here"]
-    assert "(quarantined: release 3, release 4 (2026.4))" in " ".join(" ".join(lines[1:4]).split()[6:])
+    assert lines[0].split() == ["node", "site", "token", "release", "state", "power", "heard", "why"]
+    assert lines[1].split()[:6] == ["z-last", "berlin-2", "berlin-batch-1", "1", "(2026.1)", "idle"]
     assert lines[-1] == "3 nodes: 2 run release 2, 1 another"
+    for row in rows["nodes"]:
+        row["member"] = None
+    lines = shown(render.nodes(rows)).splitlines()
+    assert lines[0].split() == ["node", "site", "release", "state", "power", "heard", "why"]
+    assert "(quarantined: release 3, release 4 (2026.4))" in " ".join(" ".join(lines[1:5]).split()[6:])
+
+
+def test_who_does_not_count_is_shown_apart() -> None:
+    """A copied card, or a stranger with the swarm key, would pass for one of our nodes."""
+    node = FakeNode("copy")
+    rows = trio.run(node.nodes)
+    rows["nodes"][0]["member"] = rows["nodes"][0]["member"] | {"counts": False}
+    rows["others"] = [stranger(f"x-{n}") for n in range(7)]
+    words = " ".join(shown(render.nodes(rows)).split())
+    assert "2 nodes: 2 run release 2, 0 another; 1 more than their tokens admit, not counted" in words
+    assert "not members, so not counted: x-0 (10.0.0.9:47101)," in words
+    assert words.endswith("and 2 more")
+
+
+def test_a_node_says_what_it_lacks_to_be_a_member() -> None:
+    """A node without a token would be missing from every list, and nobody would know why."""
+    answer = trio.run(FakeNode().status)
+    assert "by token berlin-batch-1 rack=3" in " ".join(shown(render.status(answer)).split())
+    why = "this node's status does not count: it has no join token"
+    answer["membership"] = {"needed": True, "member": None, "why": why}
+    assert why in " ".join(shown(render.status(answer)).split())
+    told = {"schema": 1, "swarm_keys": ["aa", "bb"], "membership": answer["membership"]}
+    words = " ".join(shown(render.reloaded(told)).split())
+    assert words == f"swarm key aa seals, bb open too {why}"
+
+
+def test_members_are_listed_by_token() -> None:
+    """An operator could not see who came by which token, or that it was copied."""
+    members = trio.run(FakeNode().members)
+    members["tokens"][0]["members"].append({"id": "5d" * 20, "name": "", "since_s": 1.8e9, "counts": False})
+    members["tokens"][0]["nodes_max"] = 1
+    words = " ".join(shown(listed(members, 1.9e9)).split())
+    for expected in (
+        "2 of 1",
+        "1 too many: the latest do not count",
+        "not heard yet",
+        "node 5c5c5c5c5c5c: stolen",
+    ):
+        assert expected in words
+    nobody = {"closed": False, "tokens": [], "revoked": []}
+    assert "names no operator" in shown(listed(nobody, 0.0))
 
 
 def test_nothing_yet() -> None:

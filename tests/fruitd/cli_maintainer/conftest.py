@@ -48,14 +48,16 @@ def fruit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 def swarm(fruit: Fruit, tmp_path: Path) -> Path:
     """Two root keys, three release keys of which two must sign, a trust root and an image."""
     for name in ("ann", "ben", "cora", "dan", "eve", "mallory"):
-        assert fruit("key", "new", name).code == 0
+        assert fruit("key", "new", name, "--no-passphrase").code == 0
     roots = ["--root-key", "ann.key", "--root-key", "ben.key"]
     releasers = [word for name in ("cora", "dan", "eve") for word in ("--release-key", f"{name}.pub")]
     assert fruit("trust", "init", "--swarm", "orchard", *roots, *releasers).code == 0
-    (tmp_path / "image").write_bytes(bytes(range(256)) * 4000)
+    (tmp_path / "image").write_bytes(IMAGE)
     return tmp_path
 
 
+IMAGE = bytes(1080) + b"\x53\xef" + (bytes(range(256)) * 4000)[1082:]
+"""Bears ext4's magic number."""
 BUILD = ("--resource", "org.fruit-testbed.os/rootfs", "--version", "1.0", "--trust", "root.fruit")
 
 

@@ -98,7 +98,8 @@ def test_relative_paths_count_from_the_files_folder() -> None:
         ("[slots]\na = '/dev/a'\n", "[slots] b is missing; allowed: a path"),
         ("[slots]\na = '/dev/a'\nb = '/dev/b'\n", "table [boot] is missing; a node with [slots] needs it"),
         ("[slots]\na = 'a'\nb = 'a'\n[boot]\nenv = 'e'", "[slots] a and b are the same path; allowed: two"),
-        ("[boot]\nenv = 'e'\nbackend = 'uboot'", "[boot] backend is 'uboot'; allowed: file"),
+        ("[boot]\nbackend = 'lilo'", "[boot] backend is 'lilo'; allowed: auto, file, tryboot, uboot, grub"),
+        ("[boot]\nbackend = 'grub'", "[boot] env is missing"),
         ("[boot]\nenv = 'e'\nrestart_command = ['']", "[boot] restart_command is ['']; allowed: a list"),
         ("[log", "not valid TOML"),
     ],
@@ -170,7 +171,7 @@ def test_every_key_is_described_with_its_default() -> None:
     """A key could not be found in docs/configuration.md, or would do something else than is written there."""
     text = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
     sections = {part.split("]", 1)[0]: part for part in text.split("\n## [")[1:]}
-    full = parse(LEAST + SLOTS)
+    full = parse(LEAST + SLOTS + "[keeper]\n")
     assert list(sections) == [table.name for table in attrs.fields(Config)]
     for table, section in sections.items():
         keys = attrs.fields(type(getattr(full, table)))
@@ -181,7 +182,8 @@ def test_every_key_is_described_with_its_default() -> None:
                 written = tomllib.loads(f"x = {default.strip('`')}")["x"]
                 assert key.metadata["check"](written) == key.default, f"[{table}] {key.name}"
             else:
-                assert default == ("the host name" if key.name == "name" else "(must be given)")
+                words = {"name": "the host name", "token": "(none)", "env": "(needed for file and grub)"}
+                assert default == words.get(key.name, "(must be given)")
 
 
 def test_the_example_loads() -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fruitd.config.swarm_keys import read_swarm_keys
-from fruitd.errors import UsageError
+from fruitd.config.swarm_keys import added, dropped, promoted, read_swarm_keys, write_swarm_keys
+from fruitd.errors import RefusedError, UsageError
 
 OLD, NEW = "11" * 32, "aB" * 32
 
@@ -52,3 +52,48 @@ def test_no_file(tmp_path: Path) -> None:
     """A missing key would end the daemon in a traceback."""
     with pytest.raises(UsageError, match="No such file"):
         read_swarm_keys(tmp_path / "swarm.key")
+
+
+def test_a_changed_file_keeps_its_comments_its_owner_and_its_permissions(tmp_path: Path) -> None:
+    """Changing the key would hand it to everybody, or take it from the daemon that runs as another user."""
+    path = key_file(tmp_path, f"# since May\n{OLD}\n", 0o640)
+    keys = added(read_swarm_keys(path), (bytes.fromhex(NEW),))
+    write_swarm_keys(path, keys)
+    assert read_swarm_keys(path) == keys == (bytes.fromhex(OLD), bytes.fromhex(NEW))
+    assert path.read_text().startswith("# since May\n")
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert [p.name for p in tmp_path.iterdir()] == ["swarm.key"]
+
+
+def test_a_link_to_the_file_stays_a_link(tmp_path: Path) -> None:
+    """The key would be changed in a copy that nobody else reads."""
+    path = key_file(tmp_path, f"{OLD}\n")
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    write_swarm_keys(link, (bytes.fromhex(NEW),))
+    assert link.is_symlink()
+    assert read_swarm_keys(path) == (bytes.fromhex(NEW),)
+
+
+def test_a_file_that_cannot_be_replaced_stays_as_it_was(tmp_path: Path) -> None:
+    """A full or read-only card would cost the node its swarm."""
+    path = key_file(tmp_path, f"{OLD}\n")
+    (tmp_path / ".swarm.key.new").mkdir()
+    with pytest.raises(RefusedError, match="it is as it was"):
+        write_swarm_keys(path, (bytes.fromhex(NEW),))
+    assert read_swarm_keys(path) == (bytes.fromhex(OLD),)
+
+
+def test_the_steps_of_a_change_and_those_out_of_turn() -> None:
+    """An operator in a hurry would cut nodes off: by sealing with what others cannot open, or by forgetting what seals."""
+    old, new, other = bytes.fromhex(OLD), bytes.fromhex(NEW), bytes(32)
+    both = added((old,), (new,))
+    assert both == added(both, (new,)) == (old, new)
+    assert promoted(both, new) == promoted((new, old), new) == (new, old)
+    assert dropped((new, old), old) == dropped((new,), old) == (new,)
+    with pytest.raises(RefusedError, match="add it everywhere before"):
+        promoted(both, other)
+    with pytest.raises(RefusedError, match="promote another everywhere before"):
+        dropped(both, old)
+    with pytest.raises(RefusedError, match="at most 8"):
+        added(both, tuple(bytes([n]) * 32 for n in range(7)))

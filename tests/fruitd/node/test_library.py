@@ -5,8 +5,8 @@ from __future__ import annotations
 from attrs import evolve
 
 from bep35.metainfo import build, parse
-from fruitd.node.effects import KeepShare, StartSeed, StopSeed
-from fruitd.node.library import SHARES_MAX, Library
+from fruitd.node.effects import KeepShare, MakeLeaves, StartSeed, StopSeed
+from fruitd.node.library import MAKE_AGAIN_GAP_S, SHARES_MAX, Library
 from fruitd.updater.journal import Target
 
 LENGTH = 3 * 16384
@@ -65,3 +65,17 @@ def test_published_files_are_bounded() -> None:
     assert library.share_path(infohashes[0]) is None
     assert library.share_path(infohashes[1]) is not None
     assert bytes.fromhex(infohashes[0]) not in library.holdings(None)
+
+
+def test_leaves_are_made_for_peers_whatever_else_is_asked_for() -> None:
+    """Whoever asks for what nobody has would keep honest nodes from the leaves they need, or a slot be read without end."""
+    raw = _torrent(1)
+    target, root = _target(raw), parse(raw).pieces_root
+    library = Library([raw], [])
+    library.share(target.infohash, target.torrent_sha256, "/srv/image")
+    for number in range(1000):
+        assert library.leaves_wanted(number.to_bytes(32, "big"), 0.0) == []
+    made = [MakeLeaves(root, LENGTH, None, "/srv/image")]
+    assert library.leaves_wanted(root, 0.0) == made
+    assert library.leaves_wanted(root, MAKE_AGAIN_GAP_S - 0.1) == []
+    assert library.leaves_wanted(root, MAKE_AGAIN_GAP_S) == made

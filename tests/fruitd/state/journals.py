@@ -44,7 +44,8 @@ JOURNALS = st.builds(
     disputed_why=st.none() | TEXTS,
     pending=st.none() | TARGETS,
     trial_passed=st.booleans(),
-    trial_starts=COUNTS,
+    starts=COUNTS,
+    cut_off=COUNTS,
     rollback=st.booleans(),
     factory_slot=st.sampled_from(["a", "b", None]),
 )

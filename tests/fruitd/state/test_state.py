@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import random
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -146,6 +147,34 @@ def test_proof_of_equivocation_is_kept_whole(tmp_path: Path) -> None:
     state.close()
 
 
+@pytest.mark.parametrize("kind", ["manifest", "status"])
+def test_of_many_contradictions_two_are_kept(tmp_path: Path, kind: str) -> None:
+    """One node that signs thousands of statuses of one sequence would fill the memory and the card of every other."""
+    state = NodeState(tmp_path)
+    lies = [_record(b"k", 5, b"%d" % number, kind) for number in range(20)]
+    for lie in sorted(lies, key=lambda r: r.content_hash, reverse=True):
+        state.save_records([lie])
+    assert len(state._waiting._records.get((kind, b"k"), [])) <= 2
+    smallest = sorted(lies, key=lambda r: r.content_hash)[:2]
+    assert state.records() == smallest
+    state.save_records([lies[0]])  # what a store would call known does not come back either
+    assert state.records() == smallest
+    state.close()
+
+
+def test_of_contradicting_roots_the_first_outlives_any_number_of_others(tmp_path: Path) -> None:
+    """Root keys that were rotated out could push the root that was followed off the disk, and lead the node at its restart."""
+    state = NodeState(tmp_path)
+    lies = [_record(b"k", 5, b"%d" % number, "root") for number in range(40)]
+    lies.sort(key=lambda r: r.content_hash, reverse=True)
+    for lie in lies:
+        state.save_records([lie])
+    kept = state.records()
+    assert lies[0] in kept
+    assert len(kept) == 8
+    state.close()
+
+
 def test_a_record_forgotten_and_learned_again_is_kept(tmp_path: Path) -> None:
     """A node that left and came back would be unknown after the next restart."""
     state = NodeState(tmp_path)
@@ -179,6 +208,21 @@ def test_history_is_a_ring_and_shows_its_newest_lines_oldest_first(tmp_path: Pat
     lines = state.history(3)
     assert [line["at_s"] for line in lines] == [HISTORY_ROWS_MAX + 298.0, HISTORY_ROWS_MAX + 299.0, 1e6]
     assert len(lines[0]["why"]) == TEXT_CHARS_MAX
+    state.close()
+
+
+def test_one_peer_with_ever_new_words_neither_fills_the_log_nor_hides_the_rest(tmp_path: Path) -> None:
+    """A peer that claims one version of a trust root after the other would write a line each, and push out all that matters."""
+    state = NodeState(tmp_path)
+    assert state.add_refusal("record", "manifest is forged", "peer 1", 1.0, "not signed enough")
+    told = [
+        state.add_refusal("record", f"trust root {n} waits", "liar", 2.0 + n, "not yet") for n in range(3000)
+    ]
+    assert sum(told) <= 66
+    lines = {line["why"]: line["count"] for line in state.refusals()}
+    assert lines["manifest is forged"] == 1
+    assert sum(lines.values()) == 3001
+    assert state.add_refusal("record", "trust root 9999 waits", "peer 1", 2.0 + 86_400, "not yet")
     state.close()
 
 
@@ -286,6 +330,25 @@ def test_the_journal_is_carried_over_where_it_can_still_be_read(tmp_path: Path) 
     state = NodeState(tmp_path)
     assert any("carried over" in note for note in state.notes)
     assert state.journal() == JOURNAL
+    state.close()
+
+
+def test_trust_roots_are_carried_over_and_never_left_behind_by_a_journal(tmp_path: Path) -> None:
+    """A damaged page, or a full disk and a power cut, would give the keys that were stolen back to the thief."""
+    state = NodeState(tmp_path)
+    state.save_records([_record(b"swarm", n, kind="root") for n in (1, 2)])
+    path = tmp_path / "state.db"
+    state._db.execute("INSERT OR REPLACE INTO journal VALUES (1, ?)", (b"half a journal",))
+    state = _reopened(state, tmp_path)
+    assert "damaged" in state.notes[0]
+    assert [record.sequence for record in state.records()] == [2]
+    state._reserve.held = lambda: False  # type: ignore[method-assign]
+    with pytest.raises(RetryError):
+        state.save_records([_record(b"swarm", 3, kind="root"), _record(b"stable", 9)])
+    state.save_journal(JOURNAL)
+    with sqlite3.connect(path) as other:
+        kept = other.execute("SELECT kind, sequence FROM records").fetchall()
+    assert kept == [("root", 3)]
     state.close()
 
 

@@ -42,7 +42,11 @@ class ViolationError(AssertionError):
     """Something happened that must never happen."""
 
 
-def target(release: int, mark: int = 0) -> Target:
+FIRST_KEY = "66" * 32
+"""Signs releases until it is rotated out."""
+
+
+def target(release: int, mark: int = 0, signer: str = FIRST_KEY) -> Target:
     """A release; `mark` tells apart those that use one number twice."""
     infohash = f"{release:060x}{mark:04x}"
     return Target(
@@ -54,7 +58,7 @@ def target(release: int, mark: int = 0) -> Target:
         infohash,
         "55" * 32,
         900,
-        "66" * 32,
+        signer,
     )
 
 
@@ -83,6 +87,8 @@ class Machine:
     armed: str | None = None
     # volatile
     boots: int = 0
+    keys: int = 0
+    """Times the release key was rotated."""
     active: str = "a"
     updater: Updater = field(init=False)
     todo: list[do.Effect] = field(factory=list)
@@ -97,10 +103,16 @@ class Machine:
     rot: float = 0.0
     rotted: str | None = None
     refuse: float = 0.0
+    way_lost: float = 0.0
     # what is true, for the checks
     read_back: dict[str, str | None] = field(factory=lambda: dict.fromkeys(SLOTS))
     passed: dict[str, bool] = field(factory=lambda: {"a": True, "b": False})
     good_streak: list[float] = field(factory=list)
+    ran_since_read_back: dict[str, bool] = field(factory=lambda: dict.fromkeys(SLOTS, False))
+    succeeded: set[str] = field(factory=set)
+    """Images that were committed, as far as the journal can know."""
+    silence: bool = False
+    """The network is down for everybody: health can say neither."""
     trial_boots: Counter[str] = field(factory=Counter)
     restarts: int = 0
     carried_out: int = 0
@@ -129,10 +141,12 @@ class Machine:
         slot, self.armed = self.armed or self.default, None
         if slot != self.default and not self.passed[slot]:
             self.trial_boots[self.content[slot]] += 1
-            if self.trial_boots[self.content[slot]] > self.settings.max_attempts:
+            if self.trial_boots[self.content[slot]] > self.trial_boots_max(self.content[slot]):
                 self.violation(
-                    f"{self.content[slot]} was booted more than {self.settings.max_attempts} times"
+                    f"{self.content[slot]} was booted {self.trial_boots[self.content[slot]]} times"
                 )
+        if slot != self.default:
+            self.ran_since_read_back[slot] = True
         if not self.bootable(slot):
             slot = self.default
         if not self.bootable(slot) and self.rotted:
@@ -142,6 +156,12 @@ class Machine:
         self.active = slot
         self.start_daemon()
 
+    def trial_boots_max(self, held: str) -> int:
+        """How often a release may be tried: one that is never well gets the least."""
+        behaviour, s = self.behaviours.get(held, Behaviour()), self.settings
+        good = behaviour.boots and behaviour.healthy
+        return s.max_attempts - 1 + s.cut_offs_max if good else s.max_attempts
+
     def start_daemon(self) -> None:
         """The daemon begins, with nothing but what is durable."""
         self.todo, self.answers, self.watching, self.seeding = [], [], False, (None, None)
@@ -149,12 +169,25 @@ class Machine:
         self.updater = Updater(self.journal, self.settings, random.Random(self.rng.random()), strict=True)
         self.up = True
         self.feed(on.Started(BootFacts(str(self.boots), self.active, self.default, self.armed)))
+        self.feed(on.ReleaseKeys(frozenset({self.key})))
+
+    def rotate(self) -> None:
+        """The release key was abused: the trust root names another, and nothing signed before is believed."""
+        self.keys += 1
+        self.feed(on.ReleaseKeys(frozenset({self.key})))
+        self.feed(on.Withdrawn("no manifest that is believed names it"))
+
+    @property
+    def key(self) -> str:
+        """What signs releases now, hex."""
+        return f"{0x66 + self.keys:02x}" * 32
 
     def lose_state(self) -> None:
         """The data partition is lost; the slots and the boot environment are not. What was tried is forgotten with it."""
         if self.rotted:
             return  # with the good slot forgotten and the other one dead, only an operator can help
         self.journal = Journal()
+        self.succeeded.clear()
         self.power_cut()
         self.trial_boots.clear()
 
@@ -196,8 +229,15 @@ class Machine:
         if self.disk_full:
             self.todo = self.updater.journal_not_saved(effect.journal, "disk full", self.now_s)
             return
-        if effect.journal.highest_release < self.journal.highest_release:
+        before = self.journal
+        if effect.journal.highest_release < before.highest_release and before.highest_signer in (
+            "",
+            self.key,
+        ):
             self.violation("the highest release went back")
+        for entry in effect.journal.quarantined:
+            if entry.infohash in self.succeeded and not entry.why.startswith("rolled back by the operator"):
+                self.violation(f"{entry.infohash} was quarantined, though it was committed before")
         if effect.journal.trial_passed and not self.journal.trial_passed:
             if not self._sustained() or effect.journal.target_slot != self.active:
                 self.violation("a trial was called passed without sustained health")
@@ -244,6 +284,12 @@ class Machine:
         self._answer(on.SlotPrepared(effect.target.infohash, 10, 20), effect.target.infohash)
 
     def _do_fetch_image(self, effect: do.FetchImage) -> None:
+        if self.way_lost and self.rng.random() < self.way_lost:
+            self._write(effect.slot, TORN)
+            self._answer(
+                on.WayLost(effect.target.infohash, "the parcel led no further"), effect.target.infohash
+            )
+            return
         rotten = self.rng.random() < self.rot
         self._write(effect.slot, TORN if rotten else effect.target.infohash)
         self._answer(on.ImageArrived(effect.target.infohash), effect.target.infohash)
@@ -251,6 +297,7 @@ class Machine:
     def _do_read_back(self, effect: do.ReadBack) -> None:
         if self.content[effect.slot] == effect.target.infohash:
             self.read_back[effect.slot] = effect.target.infohash
+            self.ran_since_read_back[effect.slot] = False
             self._answer(on.ReadBackPassed(effect.target.infohash), effect.target.infohash)
         else:
             self._answer(on.ReadBackFailed(effect.target.infohash, 3), effect.target.infohash)
@@ -260,6 +307,7 @@ class Machine:
             on.TorrentReady,
             on.TorrentRefused,
             on.SlotPrepared,
+            on.WayLost,
             on.ImageArrived,
             on.ReadBackPassed,
             on.ReadBackFailed,
@@ -278,6 +326,8 @@ class Machine:
             self.content[effect.slot] != effect.infohash and not decayed
         ):
             self.violation("a slot was armed that was not read back whole")
+        if self.ran_since_read_back[effect.slot]:
+            self.violation("a slot was armed again that was not read back since it ran")
         if j.target is None or j.target.infohash != effect.infohash or j.state is not State.ARMED:
             self.violation("a slot was armed that the journal does not speak of")
         if j.quarantine_of(effect.infohash) is not None:
@@ -299,7 +349,9 @@ class Machine:
                 on.StepFailed(target.infohash if target else "", "boot environment cannot be written")
             )
             return
+        self.ran_since_read_back[effect.slot] = False  # it runs, and is to stay
         if effect.slot != self.default:
+            self.succeeded.add(self.content[effect.slot])
             self.trial_boots.pop(self.content[effect.slot], None)  # it has proved itself
         self.default, self.armed = effect.slot, None
         self.answers.append(on.SlotCommitted(effect.slot))
@@ -344,7 +396,10 @@ class Machine:
         due_s = self.updater.next_wakeup_s(self.now_s)
         if self.watching:
             self.true_s += self.settings.health_interval_s
-            self.feed(on.Health(self.healthy, "well" if self.healthy else "unwell"))
+            if self.silence and self.healthy:
+                self.feed(on.Health(None, "nobody is heard", excused=True))
+            else:
+                self.feed(on.Health(self.healthy, "well" if self.healthy else "unwell"))
         if due_s is not None:
             self.true_s += max(due_s - self.now_s, 0.0) + 0.001
             self.feed(on.Wakeup())

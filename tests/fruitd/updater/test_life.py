@@ -250,6 +250,17 @@ def test_a_slot_that_reads_back_wrong_is_repaired_a_few_times_and_then_rested() 
     assert "4 bad blocks" in driver.journal.why
 
 
+def test_a_way_that_is_lost_leads_back_to_what_the_slot_holds() -> None:
+    """A node whose parcel leads no further would wait for ever, or begin with an empty slot."""
+    driver = Driver().to(State.FETCHING)
+    driver.tell(on.WayLost(R2.infohash, "slot a is not bit for bit release 1"))
+    assert driver.state is State.REUSING
+    assert driver.kinds() == [do.StopWork, do.SaveJournal, do.PrepareSlot]
+    assert "slot a is not bit for bit release 1" in driver.journal.why
+    driver.tell(on.SlotPrepared(R2.infohash, 1, 2, "2 bytes another way"), on.ImageArrived(R2.infohash))
+    assert driver.state is State.VERIFYING
+
+
 def test_a_hold_lets_the_fetch_finish_and_stops_before_arming() -> None:
     """An operator's hold would be passed over, or would throw away what was fetched."""
     driver = Driver().to(State.FETCHING)
@@ -275,6 +286,33 @@ def test_a_hold_begins_nothing_new() -> None:
     driver.tell(on.Resume())
     assert driver.kinds() == [do.SaveJournal, do.FetchTorrent]
     assert driver.journal.target == R3
+
+
+def test_what_is_held_back_by_power_begins_nothing_and_goes_on_where_it_stood() -> None:
+    """A release would be tried while the supply breaks down or the other Pi of the board updates; or never again after that."""
+    driver = Driver()
+    driver.updater.begin_held_back("not its turn")
+    driver.tell(on.Offered(R2))
+    assert (driver.state, driver.kinds()) == (State.WAITING, [do.SaveJournal])
+    assert "not its turn" in driver.updater.describe()
+    assert driver.updater.next_wakeup_s(driver.now_s) is None
+    driver.tell(on.HeldBack("undervoltage"))
+    assert "undervoltage" in driver.updater.describe()
+    driver.tell(on.FreeAgain())
+    assert driver.kinds() == [do.SaveJournal, do.FetchTorrent]
+    driver.tell(on.HeldBack("undervoltage"))
+    assert driver.kinds() == [do.StopWork, do.SaveJournal]
+    driver.tell(on.FreeAgain())
+    assert driver.state is State.OFFERED
+
+
+def test_a_fetch_that_is_held_back_ends_before_arming() -> None:
+    """The machine would restart into a trial with a supply that fails."""
+    driver = Driver().to(State.FETCHING)
+    driver.tell(on.HeldBack("undervoltage"), on.ImageArrived(R2.infohash), on.ReadBackPassed(R2.infohash))
+    assert driver.state is State.WAITING
+    driver.tell(on.FreeAgain())
+    assert driver.kinds() == [do.SaveJournal, do.ArmSlot]
 
 
 def test_contradicting_manifests_stop_the_work_until_a_new_one_settles_it() -> None:

@@ -24,18 +24,23 @@ SEEDS = 120
 STEPS = 700
 
 
+FAST_FORWARD = 2**40
+"""A number no maintainer reaches."""
+
+
 def _offer(machine: Machine, rng: random.Random, newest: int) -> int:
     """Offer a new release, the same again, an older one, or another one under a number that was used."""
     kind = rng.choices(("new", "same", "old", "reused"), (4, 3, 1, 1))[0]
+    mark, key = 16 * machine.keys, machine.key
     if kind == "new" or newest == 0:
         newest += rng.randint(1, 2)
-        release = target(newest)
+        release = target(newest, mark, key)
     elif kind == "same":
-        release = target(newest)
+        release = target(newest, mark, key)
     elif kind == "old":
-        release = target(rng.randint(1, newest))
+        release = target(rng.randint(1, newest), mark, key)
     else:
-        release = target(newest, rng.randint(1, 2))
+        release = target(newest, mark + rng.randint(1, 2), key)
     machine.behaviours.setdefault(
         release.infohash,
         rng.choices((Behaviour(), Behaviour(healthy=False), Behaviour(boots=False)), (5, 2, 1))[0],
@@ -61,6 +66,21 @@ def _toggle_environment(machine: Machine, _rng: random.Random) -> None:
     machine.env_broken = not machine.env_broken
 
 
+def _toggle_silence(machine: Machine, _rng: random.Random) -> None:
+    machine.silence = not machine.silence
+
+
+def _lift(machine: Machine, rng: random.Random) -> None:
+    """An operator wants a release back that this node has given up, or one that it never heard of."""
+    before = machine.updater.journal
+    releases = [q.release for q in before.quarantined] + [before.target.release if before.target else 1]
+    machine.feed(on.Lift(rng.choice(releases), "mended"))
+    for entry in set(before.quarantined) - set(machine.updater.journal.quarantined):
+        machine.trial_boots.pop(entry.infohash, None)
+    if before.target is not None and machine.updater.journal.attempts < before.attempts:
+        machine.trial_boots.pop(before.target.infohash, None)
+
+
 def _stale(machine: Machine, rng: random.Random) -> None:
     machine.feed(
         on.StepFailed("ff" * 32, "an answer about something long given up", final=rng.random() < 0.5)
@@ -72,9 +92,13 @@ ANY_TIME: tuple[tuple[float, Callable[[Machine, random.Random], None]], ...] = (
     (4, lambda m, _: m.power_cut()),
     (1, lambda m, _: m.feed(on.Hold("a reason"))),
     (3, lambda m, _: m.feed(on.Resume())),
+    (1, lambda m, _: m.feed(on.HeldBack("its supply fails"))),
+    (3, lambda m, _: m.feed(on.FreeAgain())),
     (4, lambda m, _: m.feed(on.Rollback("a reason"))),
     (1, lambda m, _: m.feed(on.Disputed("two manifests"))),
     (1, lambda m, _: m.rot_default()),
+    (2, lambda m, rng: _lift(m, rng)),
+    (1, _toggle_silence),
     (0.5, lambda m, _: m.lose_state()),
     (2, _set_clock),
     (1, _toggle_disk),
@@ -92,23 +116,44 @@ def _something(machine: Machine, rng: random.Random, newest: int) -> int:
     return newest
 
 
-def walk(seed: int, steps: int = STEPS) -> Machine:
+def _abuse_and_rotate(machine: Machine, rng: random.Random, newest: int) -> int:
+    """The key pushes the numbers up, and is taken away; the next one begins low. Or one of the two, or a contradiction ends."""
+    match rng.randrange(4):
+        case 0:
+            machine.feed(on.Settled())
+        case 1:
+            machine.feed(on.Offered(target(FAST_FORWARD + rng.randrange(3), 16 * machine.keys, machine.key)))
+        case 2:
+            machine.feed(on.Withdrawn("its manifest is not believed any more"))
+        case 3:
+            machine.rotate()
+            return 0
+    return newest
+
+
+def walk(seed: int, steps: int = STEPS, *, rotating: bool = False, way_lost: float = 0.0) -> Machine:
     """One life, full of trouble, and then a quiet end with a good release."""
     rng = random.Random(seed)
-    machine = Machine(random.Random(seed + 1))
+    machine = Machine(random.Random(seed + 1), way_lost=way_lost)
     machine.boot()
     newest = 0
     for _ in range(steps):
         if rng.random() < 0.1:
             newest = _something(machine, rng, newest)
+        elif rotating and rng.random() < 0.02:
+            newest = _abuse_and_rotate(machine, rng, newest)
         elif not machine.step():
             machine.tick()
-    machine.disk_full = machine.env_broken = False
+    machine.disk_full = machine.env_broken = machine.silence = False
     machine.step_fault = machine.rot = machine.refuse = 0.0
     machine.run()
     machine.feed(on.Resume())
+    machine.feed(on.FreeAgain())
     machine.run()
-    last = target(newest + 1)
+    if rotating:
+        machine.rotate()
+        newest = 0
+    last = target(newest + 1, 16 * machine.keys, machine.key)
     machine.feed(on.Offered(last))
     machine.run()
     if not machine.runs(last):
@@ -124,6 +169,28 @@ def test_no_order_of_events_breaks_a_promise(first: int) -> None:
             walk(seed)
         except Exception as error:
             raise AssertionError(f"seed {seed}: {error}") from error
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, 20))
+def test_no_abuse_of_a_key_outlasts_its_rotation(first: int) -> None:
+    """A stolen key could leave nodes that take no release any more, by pushing numbers up under some order of faults."""
+    for seed in range(first, first + 20):
+        try:
+            walk(seed, rotating=True)
+        except Exception as error:
+            raise AssertionError(f"seed {seed}: {error}") from error
+
+
+def test_no_way_that_is_lost_breaks_a_promise() -> None:
+    """A parcel that leads no further, under some order of faults, would leave a slot that the journal calls whole."""
+    lost = 0
+    for seed in range(20):
+        try:
+            machine = walk(seed, way_lost=0.4)
+        except Exception as error:
+            raise AssertionError(f"seed {seed}: {error}") from error
+        lost += sum(note.what == "another way" for note in machine.notes)
+    assert lost > 20
 
 
 def test_seeds_that_once_failed_pass() -> None:

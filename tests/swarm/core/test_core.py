@@ -24,6 +24,7 @@ from swarm.effects import (
 )
 from swarm.envelope import Envelope
 from swarm.errors import RefusedError
+from swarm.me import Hello
 from swarm.news.record import Record
 from swarm.wire import DATAGRAM_BYTES_MAX, Have, Push
 from tests.swarm.core.village import FORGED, KEYRING, Resident, Village, manifest, node_id, status
@@ -73,6 +74,19 @@ def test_a_lan_that_loses_much_still_agrees(loss: float) -> None:
     began_s = place.now_s
     publish(place, residents[0], news)
     assert place.run_until(began_s + 90.0, lambda: all_have(residents, news))
+
+
+def test_all_nodes_of_a_site_meet_where_there_is_no_multicast() -> None:
+    """Two that do not speak for their site would never meet: each asked its contacts only as long as it spoke for it."""
+    for seed in range(20):
+        place = Village(seed)
+        nodes = [place.add(0, SwarmSettings(beacon=False), site="lab")]
+        known = SwarmSettings(beacon=False, contacts=(nodes[0].address,))
+        nodes += [place.add(number, known, site="lab") for number in (1, 2, 3)]
+        for number, node in enumerate(nodes):
+            publish(place, node, status(node_id(number), 1))  # peers are told of where stores differ
+        place.run_until(60.0)
+        assert [len(node.core.peers()) for node in nodes] == [3, 3, 3, 3], seed
 
 
 def test_contacts_and_hearsay_replace_multicast() -> None:
@@ -273,8 +287,9 @@ def test_a_replayed_hello_does_not_move_a_peer() -> None:
     recorded: list[bytes] = []
 
     def record(effect: SwarmEffect) -> None:
-        if isinstance(effect, SendDatagram) and effect.destination is None:
-            recorded.append(effect.data)
+        multicast = effect.data if isinstance(effect, SendDatagram) and effect.destination is None else b""
+        if multicast and isinstance(Envelope(KEYRING, random.Random(1)).open_datagram(multicast), Hello):
+            recorded.append(multicast)
 
     place.watch = record
     listener.alive = False

@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from swarm.address import Address
+from swarm.admission import Admission
 from swarm.core import Me, SwarmCore, SwarmSettings
 from swarm.effects import OpenStream, SendDatagram, SwarmEffect
 from swarm.errors import RefusedError
 from swarm.news.record import Record, Signature
 from swarm.news.store import RecordStore
 from swarm.seal import Keyring
+from swarm.trust.trusted_set import TrustedSet
 
 PORT = 47101
 KEYRING = Keyring((bytes(range(32)),))
@@ -45,7 +47,15 @@ def node_id(number: int) -> bytes:
 class Resident:
     """One node of the village, with what happened to it."""
 
-    def __init__(self, village: Village, number: int, settings: SwarmSettings, site: str, lan: str) -> None:
+    def __init__(
+        self,
+        village: Village,
+        number: int,
+        settings: SwarmSettings,
+        site: str,
+        lan: str,
+        trusted: TrustedSet | None = None,
+    ) -> None:
         self.address = Address(f"10.{number >> 16}.{(number >> 8) & 255}.{number & 255}", PORT)
         self.lan = lan
         self.alive = True
@@ -54,11 +64,19 @@ class Resident:
         self.datagram_bytes = 0
         self.wakeups = 0
         self.next_wakeup_s = float("inf")
-        self.store = RecordStore(verdict)
+        self.trusted = trusted
+        self.store = RecordStore(verdict if trusted is None else Admission(trusted).verdict)
         me = Me(node_id(number), f"n{number}", site, PORT, 47102)
         rng = random.Random(f"{village.seed}/{number}")
         self.core = SwarmCore(
-            me, settings, KEYRING, self.store, lambda k, i: self.blobs.get((k, i)), rng, village.now_s
+            me,
+            settings,
+            KEYRING,
+            self.store,
+            lambda k, i: self.blobs.get((k, i)),
+            rng,
+            village.now_s,
+            trusted=trusted,
         )
 
     def said(self, kind: type) -> list[Any]:
@@ -83,10 +101,15 @@ class Village:
         self.reply_filter: Callable[[Resident, bytes], bytes | None] = lambda _peer, reply: reply
 
     def add(
-        self, number: int, settings: SwarmSettings | None = None, site: str = "", lan: str = ""
+        self,
+        number: int,
+        settings: SwarmSettings | None = None,
+        site: str = "",
+        lan: str = "",
+        trusted: TrustedSet | None = None,
     ) -> Resident:
-        """A new node; nodes of one non-empty `lan` hear each other's multicast."""
-        resident = Resident(self, number, settings or SwarmSettings(beacon=bool(lan)), site, lan)
+        """A new node; nodes of one non-empty `lan` hear each other's multicast. `trusted`: judge by real signatures."""
+        resident = Resident(self, number, settings or SwarmSettings(beacon=bool(lan)), site, lan, trusted)
         self.residents[resident.address] = resident
         self._plan_wakeup(resident)
         return resident

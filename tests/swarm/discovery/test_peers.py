@@ -44,12 +44,16 @@ def make_table(site: str = "hut", peers_max: int = 512, per_host_max: int = 64) 
     return PeerTable(site, peers_max=peers_max, per_host_max=per_host_max)
 
 
-def test_address_is_source_host_and_told_port() -> None:
-    """Peers behind a translated port would be dialled where nobody listens."""
+def test_datagrams_go_to_where_they_come_from_and_streams_to_the_told_port() -> None:
+    """A translator lets answers in at the port that it gave, and forwards the port that its owner named; nothing else leads
+    back."""
     table = make_table()
-    assert hear(table, 1, source=Address("10.9.9.9", 60000)) is Heard.NEW
-    assert table.all()[0].info.address == Address("10.9.9.9", 47101)
-    assert table.at(Address("10.9.9.9", 47101)) is table.all()[0]
+    outside = Address("10.9.9.9", 60000)
+    assert hear(table, 1, source=outside) is Heard.NEW
+    assert table.all()[0].info.address == outside
+    assert table.at(outside) is table.all()[0]
+    assert table.stream_address(outside) == Address("10.9.9.9", 47101)
+    assert table.stream_address(Address("10.9.9.8", 5)) == Address("10.9.9.8", 5)
 
 
 def test_a_known_peer_is_not_moved_by_a_replayed_hello() -> None:

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swarm.errors import RefusedError
+from swarm.news.limits import KindLimits
 from swarm.news.record import RECORD_BYTES_MAX, Record, Signature
-from swarm.news.store import KindLimits, RecordStore, Standing
+from swarm.news.store import RecordStore, Standing
 
 LIMITS = {"manifest": KindLimits(2), "status": KindLimits(4, lifetime_s=7 * 86_400)}
 
@@ -221,8 +222,17 @@ def test_an_expired_status_goes_and_does_not_come_back_from_a_peer_that_still_ha
     assert held.offer(old).standing is Standing.OLDER
     assert held.wanted([("status", b"old", old.sequence, bytes(8))]) == []
     assert content(held) == {young, manifest}
-    assert held.prune(0) == [], "a clock that goes back must not undo it"
-    assert held.offer(old).standing is Standing.OLDER
+
+
+def test_a_clock_that_ran_ahead_costs_no_news_once_it_is_right_again():
+    """If this failed, an hour in a wrong century, by a broken clock or a stolen key, would cost a node all statuses until it
+    is restarted."""
+    held = store()
+    status = record(b"young", 9_000_000, kind="status")
+    held.offer(status)
+    assert held.prune(4e9) == [("status", b"young")]
+    held.prune(9_100.0)
+    assert held.offer(status).standing is Standing.NEW
 
 
 def test_kinds_nobody_asked_for_are_refused_and_not_wanted():

@@ -54,7 +54,7 @@ def compare(asker: RecordStore, answerer: RecordStore) -> tuple[int, int]:
             reply = decode_reply(encode(SyncReply(whole, tuple(rows), ())))
             assert isinstance(reply, SyncReply)
             size += len(encode(reply))
-            request = talk.compared(reply, asker, {"manifest"})
+            request = talk.compared(reply, asker)
             continue
         assert isinstance(message, Exchange)
         offer_all(answerer, message.records)
@@ -114,7 +114,7 @@ def test_a_newcomer_gets_everything_and_manifests_first() -> None:
     answerer = store_of([*full, Record("manifest", b"stable", 7, b"news")])
     talk = Comparison(b"", HERE, b"")
     whole, rows = differing_rows(answerer.summary(), talk.begin(asker).buckets, ROWS_MAX)
-    first = talk.compared(SyncReply(whole, tuple(rows), ()), asker, {"manifest"})
+    first = talk.compared(SyncReply(whole, tuple(rows), ()), asker)
     assert first is not None
     assert first.wanted[0] == ("manifest", b"stable")
     compare(asker, answerer)

@@ -17,7 +17,7 @@ from swarm.news.store import RecordStore
 from swarm.shell import ShellSettings, SwarmShell, open_sockets
 from tests.swarm.core.village import KEYRING, node_id, verdict
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 def free_udp_port() -> int:

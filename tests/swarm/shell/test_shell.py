@@ -19,7 +19,7 @@ from swarm.envelope import Envelope
 from swarm.shell import ShellSettings, SwarmShell, open_sockets
 from swarm.shell.sockets import normal
 from swarm.shell.streams import read_frame, write_frame
-from swarm.wire import Chunk, Get, No
+from swarm.wire import Chunk, Get
 from tests.swarm.core.village import KEYRING, manifest
 from tests.swarm.shell.hamlet import Home, free_udp_port, loopback, settle, until
 
@@ -52,12 +52,12 @@ def test_five_find_each_other_by_multicast_and_share_news() -> None:
         assert all(peer.same_site for home in homes for peer in home.core.peers())
         assert {peer.address for peer in homes[0].core.peers()} == {home.address for home in homes[1:]}
         homes[0].publish(manifest(1))
-        await until(lambda: all(has(home, 1) for home in homes), 10.0)
+        await until(lambda: all(has(home, 1) for home in homes))
         large = manifest(2, bytes(3000))
         homes[4].publish(large)
-        await until(lambda: all(has(home, 2) for home in homes), 10.0)
+        await until(lambda: all(has(home, 2) for home in homes))
         late = await settle(nursery, 5, settings)
-        await until(lambda: bool(late.said(RecordAccepted)), 10.0)
+        await until(lambda: bool(late.said(RecordAccepted)))
         assert [effect.record for effect in late.said(RecordAccepted)] == [large]
 
     run(body)
@@ -157,9 +157,8 @@ def test_slow_silent_and_garbled_askers_are_cut_off_while_others_are_served() ->
             await greedy.send_all(b"\xff\xff\xff\xff")
             assert await greedy.receive_some(10) == b""
         assert await get(home) == Chunk(4, b"blob")
-        began_s = trio.current_time()
-        assert await silent.receive_some(10) == b""
-        assert trio.current_time() - began_s < 2.0
+        with trio.fail_after(60):
+            assert await silent.receive_some(10) == b""
         await until(cut_off.is_set)
         await until(lambda: len(home.said(Refused)) >= 4)
         words = {effect.why for effect in home.said(Refused)}
@@ -173,26 +172,47 @@ def test_slow_silent_and_garbled_askers_are_cut_off_while_others_are_served() ->
     run(body)
 
 
-def test_one_host_cannot_take_all_connections() -> None:
-    """One peer could open connections until nobody else is served."""
+def test_a_neighbour_is_served_while_somebody_holds_all_connections() -> None:
+    """Whoever can connect, a stranger too, could keep a release from everybody who comes to fetch it here."""
 
     async def body(nursery: trio.Nursery) -> None:
-        home = await settle(nursery, 0, loopback(connections_per_host_max=2, serve_deadline_s=0.5))
-        held = [await dial(home), await dial(home)]
+        settings = loopback(connections_max=4, connections_per_host_max=4, serve_deadline_s=600.0)
+        home = await settle(nursery, 0, settings)
+        home.blobs["torrent", bytes(32)] = b"blob"
+        held = [await dial(home) for _ in range(4)]
+        await until(lambda: home.shell.traffic.streams_served == 4)
+        with trio.fail_after(60):
+            # From the same address, as behind a NAT.
+            assert [await get(home) for _ in range(8)] == [Chunk(4, b"blob")] * 8
+            assert await held[0].receive_some(1) == b"", "the first that was silent has made way"
+        assert {effect.why for effect in home.said(Refused)} == {
+            "had not asked anything yet when others came: too many connections at once"
+        }
+
+    run(body)
+
+
+def test_whoever_has_asked_keeps_the_connection() -> None:
+    """A crowd of newcomers would cut off those who are being answered."""
+
+    async def body(nursery: trio.Nursery) -> None:
+        settings = loopback(connections_max=2, connections_per_host_max=2, serve_deadline_s=600.0)
+        home = await settle(nursery, 0, settings)
+        home.blobs["torrent", bytes(32)] = bytes(65536)
+        asked = []
+        for _ in range(2):
+            stream = await dial(home)
+            stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+            _, frame = ENVELOPE.seal_request(Get("torrent", bytes(32), 0, 65536))
+            await write_frame(stream, frame)
+            asked.append(stream)
         await until(lambda: home.shell.traffic.streams_served == 2)
-        async with await dial(home) as third:
-            assert await third.receive_some(1) == b""
-        await until(lambda: any("too many" in effect.why for effect in home.said(Refused)))
-        for stream in held:
-            await stream.aclose()
-        answers: list[Any] = []
-
-        async def answered() -> None:
-            answers.append(await get(home))
-
-        await until(lambda: len(home.said(Refused)) >= 3)
-        await answered()
-        assert isinstance(answers[0], No)
+        with trio.fail_after(60):
+            async with await dial(home) as third:
+                # Answered by then, or one of two who wait for their answer to be taken: nobody is cut off for a newcomer.
+                await write_frame(third, ENVELOPE.seal_request(Get("torrent", bytes(32), 0, 5))[1])
+            for stream in asked:
+                assert len(await read_frame(stream)) > 65536
 
     run(body)
 
@@ -219,7 +239,7 @@ def test_bad_answerers_end_in_words(manner: str) -> None:
         failed: list[str] = []
         home.core.on_stream_failed = lambda token, why, now_s: failed.append(why) or []  # type: ignore
         home.shell.submit([OpenStream(7, Address("127.0.0.1", port), b"question", 0.2)])
-        await until(lambda: len(failed) == 1, 2.0)
+        await until(lambda: len(failed) == 1)
         assert failed[0] != ""
         # A peer that is gone is no offence; one that takes the question and gives no answer is told of.
         blamed = {"silent": "too slow: no whole answer", "garbage": "the length of a stream frame"}.get(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from swarm.address import Address
 from swarm.transfer.bitmap import block_count, empty_bitmap, set_block
@@ -16,6 +16,7 @@ from swarm.transfer.port import (
     BLOCK_BYTES,
     ImageFetched,
     ImageJob,
+    PieceArrived,
     PieceRejected,
     Transfer,
     TransferEvent,
@@ -89,8 +90,8 @@ class Yard(Protocol):
         """A new image, unlike every other."""
         ...
 
-    def node(self, *, slow: bool = False) -> YardNode:
-        """A new node. A slow one gives at most about an image of `LENGTH` a second."""
+    def node(self, *, slow: bool = False, far: bool = False) -> YardNode:
+        """A new node. A slow one gives at most about an image of `LENGTH` a second; a far one has an address of its own."""
         ...
 
     def until(self, done: Callable[[], bool], why: str) -> None:
@@ -174,6 +175,31 @@ class TransferContract:
         progress = taker.transfer.progress(image.infohash)
         assert progress is not None
         assert progress.received_bytes == len(missing) * BLOCK_BYTES
+        assert taker.is_whole(job)
+
+    def test_a_streamed_job_tells_of_its_pieces(self, yard: Yard) -> None:
+        """Nothing of a parcel could be used before all of it is here."""
+        image, giver, taker = yard.image(), yard.node(slow=True), yard.node()
+        giver.transfer.seed(giver.put(image))
+        job = evolve(taker.put(image, missing=[0, 5, 6, 7, 20]), streamed=True)
+        present = [b for b in every_block(image) if b not in (0, 5, 6, 7, 20)]
+        taker.transfer.fetch(job, bitmap(image, present))
+        taker.transfer.offer_peers(image.infohash, [peer(giver)])
+        yard.until(fetched(taker, image), "the rest has arrived")
+        last = taker.seen.index(ImageFetched(image.infohash))
+        told = [event.piece for event in taker.seen[:last] if isinstance(event, PieceArrived)]
+        assert sorted(set(told)) == list(range(-(-LENGTH // (PIECE_BLOCKS * BLOCK_BYTES))))
+
+    def test_a_cautious_job_ends_as_any_other(self, yard: Yard) -> None:
+        """A parcel that may be of no use would never come, or nobody would hear of its end."""
+        image, giver, taker = yard.image(), yard.node(), yard.node()
+        giver.transfer.seed(giver.put(image))
+        job = evolve(taker.slot(image), streamed=True, cautious_bytes_per_s=256 * 1024)
+        taker.transfer.fetch(job, b"")
+        taker.transfer.offer_peers(image.infohash, [peer(giver)])
+        yard.until(lambda: PieceArrived(image.infohash, 0) in taker.seen, "its beginning has come")
+        taker.transfer.hurry(image.infohash)
+        yard.until(fetched(taker, image), "the rest has arrived")
         assert taker.is_whole(job)
 
     def test_needs_nobody_when_everything_is_in_place(self, yard: Yard) -> None:
@@ -263,9 +289,12 @@ class TransferContract:
         last.transfer.offer_peers(image.infohash, [peer(middle)])
         yard.until(fetched(last, image), "the second copy is out")
         assert last.is_whole(end)
-        progress = middle.transfer.progress(image.infohash)
-        assert progress is not None
-        assert progress.sent_bytes == LENGTH
+
+        def told() -> bool:
+            progress = middle.transfer.progress(image.infohash)
+            return progress is not None and progress.sent_bytes == LENGTH
+
+        yard.until(told, "the middle one says what it has given")
 
     def test_takes_from_one_that_is_still_fetching(self, yard: Yard) -> None:
         """A site's nodes would wait for each other instead of passing pieces on."""
@@ -281,6 +310,53 @@ class TransferContract:
             return progress is not None and progress.have_bytes == 20 * BLOCK_BYTES
 
         yard.until(has_half, "what the other has is here")
+
+    def test_keeps_to_its_site_while_it_is_told_to(self, yard: Yard) -> None:
+        """Every node of a site would take the image over the line."""
+        image, far, taker = yard.image(), yard.node(far=True), yard.node()
+        far.transfer.seed(far.put(image))
+        job = taker.slot(image)
+        taker.transfer.fetch(job, b"")
+        taker.transfer.keep_near(image.infohash, [], near_only=True)
+        taker.transfer.offer_peers(image.infohash, [peer(far, same_site=False)])
+        yard.let_pass(1.0)
+        assert taker.is_blank(job)
+        taker.transfer.keep_near(image.infohash, [], near_only=False)
+
+        def arrived() -> bool:
+            taker.transfer.offer_peers(image.infohash, [peer(far, same_site=False)])
+            yard.let_pass(0.2)
+            return fetched(taker, image)()
+
+        for _ in range(PATIENCE_S * 5):
+            if arrived():
+                return
+        raise AssertionError("what it may take from outside never came")
+
+    def test_lets_go_of_other_sites_and_goes_on_within_its_own(self, yard: Yard) -> None:
+        """A gateway that gave its place back would go on using the line, or lose what it has."""
+        image, far, taker = yard.image(20 * LENGTH), yard.node(slow=True, far=True), yard.node()
+        far.transfer.seed(far.put(image))
+        job = taker.slot(image)
+        taker.transfer.fetch(job, b"")
+        taker.transfer.offer_peers(image.infohash, [peer(far, same_site=False)])
+        yard.until(lambda: not taker.is_blank(job), "the first bytes have come")
+        mate = yard.node()
+        taker.transfer.keep_near(image.infohash, [peer(mate)], near_only=True)
+
+        def let_go() -> bool:
+            progress = taker.transfer.progress(image.infohash)
+            return progress is not None and progress.peers == 0
+
+        yard.until(let_go, "the other site is let go of")
+        mate.transfer.seed(mate.put(image))
+        for _ in range(PATIENCE_S):
+            taker.transfer.offer_peers(image.infohash, [peer(mate)])
+            yard.let_pass(1.0)
+            if fetched(taker, image)():
+                break
+        yard.until(fetched(taker, image), "the rest has come from the site")
+        assert taker.is_whole(job)
 
     def test_stops(self, yard: Yard) -> None:
         """An update that was called off would go on writing to a slot."""

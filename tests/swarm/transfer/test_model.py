@@ -125,7 +125,7 @@ class ModelYard:
         self.fabric.publish(infohash, ModelImage(blocks, PIECE_BLOCKS))
         return YardImage(b"torrent", infohash, length_bytes)
 
-    def node(self, *, slow: bool = False) -> ModelNode:
+    def node(self, *, slow: bool = False, far: bool = False) -> ModelNode:
         node = ModelNode(self.fabric, len(self.nodes) + 1)
         self.world.up[node.address] = Pipe(float(LENGTH) if slow else 10e6)
         self.nodes.append(node)

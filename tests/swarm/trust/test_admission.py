@@ -32,6 +32,8 @@ STATUS = NodeStatus(
     quarantined=(QuarantinedRelease(3, b"badimage"),),
     uptime_s=60,
     software="0.1.0",
+    hardware=("raspberrypi,4-model-b", "brcm,bcm2711"),
+    slot_bytes=2**31,
 )
 
 
@@ -42,8 +44,8 @@ def test_signed_manifests_and_statuses_enter_a_store_and_nothing_else_does():
     assert store.offer(status_record(STATUS, NODE, 1.8e9)).standing is Standing.NEW
     with pytest.raises(RefusedError):
         store.offer(attrs.evolve(manifest_record(CORA), sequence=9))
-    with pytest.raises(RefusedError, match="'root'"):
-        ADMISSION.verdict(Record("root", b"", 1, b""))
+    with pytest.raises(RefusedError, match="'cake'"):
+        ADMISSION.verdict(Record("cake", b"", 1, b""))
 
 
 def test_a_status_is_read_back_and_is_about_its_signer():
@@ -80,7 +82,8 @@ def test_a_status_is_newer_than_the_last_even_if_the_clock_went_back():
 def test_whatever_a_node_has_to_say_fits_one_datagram(text, why, number, quarantines):
     """If this failed, a node with a long name or a long story would fall silent."""
     quarantined = tuple(QuarantinedRelease(number, b"badimage") for _ in range(quarantines))
-    status = NodeStatus(number, text, text, number, text, b"", text, why, quarantined, number, text)
+    told = (number, text, text, number, text, b"", text, why, quarantined, number, text)
+    status = NodeStatus(*told, hardware=(text,) * quarantines, slot_bytes=number)
     body = status.fitted().encode()
     assert len(body) <= STATUS_BYTES_MAX
     assert NodeStatus.decode(body) == status.fitted()
@@ -91,14 +94,15 @@ def test_the_widest_words_still_leave_room_for_a_reason():
     """If this failed, nodes named in some scripts could not say why they wait."""
     wide, worst = "\U0001f34e" * 99, tuple(QuarantinedRelease(2**53 - 1, bytes(8)) for _ in range(8))
     status = NodeStatus(
-        2**53 - 1, wide, wide, 2**53 - 1, wide, bytes(8), wide, wide * 9, worst, 2**53 - 1, wide
-    )
+        2**53 - 1, wide, wide, 2**53 - 1, wide, bytes(8), wide, wide * 9, worst, 2**53 - 1, wide,
+        (wide,) * 4, 2**53 - 1,
+    )  # fmt: skip
     fitted = status.fitted()
     assert len(fitted.why) >= 16
     assert len(status_record(fitted, NODE, 1.8e9).encode()) <= 1200
 
 
-@pytest.mark.parametrize("at", range(1, 12))
+@pytest.mark.parametrize("at", range(1, 14))
 def test_every_wrong_field_is_refused(at):
     """If this failed, a status could carry what no list can show."""
     for wrong in (None, -1, True, 1.5, "x" * 161, "a\0b", b"seven77", [1]):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swarm.errors import RefusedError
-from swarm.trust.manifest import Manifest
+from swarm.trust.manifest import Manifest, NamedParcel
 from tests.swarm.trust.ceremony import torrent_and_release
 
 RELEASE = torrent_and_release()[1]
@@ -42,6 +42,41 @@ def test_a_manifest_outside_its_bounds_is_refused(changes):
     """If this failed, a manifest could name nothing, or more than a record holds."""
     with pytest.raises(RefusedError):
         Manifest.decode(attrs.evolve(MANIFEST, **changes).encode())
+
+
+PARCELS = (
+    NamedParcel(b"i" * 32, b"s" * 32, 1000, 110_000_000, b""),
+    NamedParcel(b"j" * 32, b"t" * 32, 900, 34_000_000, b"f" * 32),
+)
+WITH_PARCELS = attrs.evolve(RELEASE, parcels=PARCELS)
+
+
+def test_parcels_are_read_again_and_a_release_without_them_is_written_as_before():
+    """A node could not tell which parcel starts from what it runs; or every manifest signed so far would read as damaged."""
+    manifest = attrs.evolve(MANIFEST, releases=(WITH_PARCELS, RELEASE))
+    assert Manifest.decode(manifest.encode()) == manifest
+    rows = msgpack.unpackb(manifest.encode())[3]
+    assert [len(row) for row in rows] == [10, 9]
+
+
+@pytest.mark.parametrize(
+    "parcels",
+    [
+        PARCELS[::-1], PARCELS[:1] * 2,
+        tuple(attrs.evolve(PARCELS[1], from_root=bytes([n]) * 32) for n in range(9)),
+        *(
+            (attrs.evolve(PARCELS[1], **changes),)
+            for changes in (
+                {"infohash": b""}, {"torrent_sha256": bytes(31)}, {"torrent_bytes": 0}, {"length_bytes": 2**40},
+                {"length_bytes": True}, {"from_root": bytes(31)}, {"from_root": "f" * 32},
+            )
+        ),
+    ],
+)  # fmt: skip
+def test_a_parcel_outside_its_bounds_is_refused(parcels):
+    """A node would plan its memory, its cache and its line by a number that cannot be meant."""
+    with pytest.raises(RefusedError):
+        Manifest.decode(attrs.evolve(MANIFEST, releases=(attrs.evolve(RELEASE, parcels=parcels),)).encode())
 
 
 def test_a_node_takes_the_newest_release_for_its_own_hardware():

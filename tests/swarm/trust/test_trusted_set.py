@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import attrs
 import pytest
 
+import bep35.merkle
 import bep35.metainfo
 import bep35.signing
 from swarm.errors import RefusedError
 from swarm.news.record import Record, Signature
-from swarm.trust.trusted_set import TrustedSet
+from swarm.trust.manifest import NamedParcel, Release
+from swarm.trust.trusted_set import TrustedSet, parcel_statement
 from tests.swarm.trust.ceremony import (
     RELEASERS,
     STRANGER,
@@ -127,3 +131,53 @@ def test_a_forged_record_with_sixteen_signatures_counts_none():
     forged = tuple(Signature(k.public.raw, bytes(64)) for k in (CORA, DAN, EVE)) * 5
     with pytest.raises(RefusedError, match="has 0 valid signatures"):
         TRUSTED.check_manifest(Record(good.kind, good.key, good.sequence, good.body, forged))
+
+
+def parcel_and_release(**changes: object) -> tuple[bytes, Release, NamedParcel]:
+    """A release with one parcel, and the parcel's torrent; `changes` go into what the torrent's signer states."""
+    _, release = torrent_and_release()
+    parcel = b"a parcel" * 3000
+    raw = bep35.metainfo.build("rootfs-2.parcel", len(parcel), bep35.merkle.leaf_hashes(parcel), 16 * 1024)
+    from_root = b"f" * 32
+    statement = parcel_statement(release, from_root) | changes
+    raw = bep35.signing.sign(raw, bep35.signing.signer_id_of(CORA.public.raw), CORA.signing_key, statement)
+    infohash = bep35.metainfo.parse(raw).infohash
+    named = NamedParcel(infohash, hashlib.sha256(raw).digest(), len(raw), len(parcel), from_root)
+    return raw, attrs.evolve(release, parcels=(named,)), named
+
+
+def test_a_parcel_torrent_that_agrees_with_its_manifest_is_believed():
+    """Every update would cost the whole image."""
+    raw, release, named = parcel_and_release()
+    assert TRUSTED.check_parcel(release, named, raw).infohash == named.infohash
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"parcel_from": "nothing"}, "disagree on parcel_from:"),
+        ({"parcel_to": "00" * 32}, "disagree on parcel_to:"),
+        ({"release": 3}, "disagree on release:"),
+    ],
+)
+def test_a_parcel_signed_for_another_image_is_refused(changes, said):
+    """A node would fetch megabytes that lead it nowhere."""
+    raw, release, named = parcel_and_release(**changes)
+    with pytest.raises(RefusedError, match=said):
+        TRUSTED.check_parcel(release, named, raw)
+
+
+def test_an_image_torrent_is_no_parcel_and_a_parcel_torrent_no_image():
+    """Whoever signed one could have it taken for the other."""
+    raw, release, named = parcel_and_release()
+    image, _ = torrent_and_release()
+    as_parcel = attrs.evolve(
+        named,
+        infohash=release.infohash, torrent_sha256=release.torrent_sha256,
+        torrent_bytes=release.torrent_bytes, length_bytes=release.length_bytes,
+    )  # fmt: skip
+    with pytest.raises(RefusedError, match="disagree on parcel_from"):
+        TRUSTED.check_parcel(release, as_parcel, image)
+    as_image = attrs.evolve(naming(release, raw), infohash=named.infohash, length_bytes=named.length_bytes)
+    with pytest.raises(RefusedError, match="disagree on parcel_from"):
+        TRUSTED.check_torrent(as_image, raw)

@@ -1,0 +1,193 @@
+"""From two images to a parcel, or from one: written beside its place first, opened again and compared before it counts."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from shutil import copyfileobj
+from typing import IO
+
+from attrs import frozen
+
+import bep35.merkle
+from fruitd.errors import RefusedError
+from fruitd.maintainer.mistakes import as_refusals
+from fruitd.maintainer.parcels.mapping import Data, forget, mapped
+from fruitd.maintainer.parcels.movement import Span, spans_of
+from fruitd.maintainer.parcels.packing import LEVEL, Packer
+from swarm.parcel.header import NOTHING, Made, check_of, decode_head, encode_head, head_bytes_of
+from swarm.parcel.limits import BLOCK_BYTES
+from swarm.parcel.recipe import Origin
+from swarm.parcel.unpack import Images, unpacked
+
+Progress = Callable[[int, int], None]
+"""Told (work done, work in all), in bytes looked at; never goes back."""
+_PACKING_SHARE = 9
+"""How many times as long packing takes as looking, for a release with a kernel; less or more only bends the time left."""
+
+
+@frozen
+class BuiltParcel:
+    """What a parcel is, and what it is made of."""
+
+    image: Path
+    older: Path | None
+    path: Path
+    length_bytes: int
+    image_root: bytes
+    from_root: bytes
+    """`NOTHING`: it needs no older image."""
+    copied_bytes: int
+    zero_bytes: int
+    fresh_bytes: int
+    """What had to be packed."""
+    packed_bytes: int
+    """What that came to."""
+    fresh: tuple[Span, ...]
+    """Where the fresh bytes lie in the image."""
+
+
+def build_parcel(
+    image: Path,
+    older: Path | None,
+    output: Path,
+    *,
+    threads: int | None = None,
+    level: int = LEVEL,
+    progress: Progress | None = None,
+) -> BuiltParcel:
+    """Build the parcel that makes `image` out of `older`, or out of nothing, at `output`.
+
+    Args:
+        image, older: files; they must not change meanwhile.
+        output: made whole or not at all; replaced if it is there.
+        threads: None: one for each core this process may use.
+        level: of zstd.
+        progress: see there.
+
+    Raises:
+        RefusedError: an image cannot be read or is empty, it changed meanwhile, or the two have so little order in common that
+        no header can tell of it.
+
+    Memory: the two images are mapped, and forgotten as they were looked at; beside that some 150 bytes for each 4 KiB of the
+    older one, 6 bytes for each 128 bytes of both, and 250 MiB for each thread.
+    """
+    threads = threads or len(os.sched_getaffinity(0))
+    with (
+        as_refusals(f"image {image}"),
+        mapped(image) as new,
+        as_refusals(f"image {older}"),
+        mapped(older) as old,
+    ):
+        image_root, from_root = _root_of(new), _root_of(old) if old else NOTHING
+        build = _Build(old, new, image_root, from_root, threads, level, progress)
+        return build.run(image, older, output)
+
+
+def _root_of(data: Data) -> bytes:
+    step = bep35.merkle.CHUNK_BYTES
+    leaves = b"".join(bep35.merkle.leaf_hashes(data[at : at + step]) for at in range(0, len(data), step))
+    forget(data)
+    return bep35.merkle.root_of(leaves)
+
+
+class _Build:
+    def __init__(
+        self,
+        old: Data,
+        new: Data,
+        image_root: bytes,
+        from_root: bytes,
+        threads: int,
+        level: int,
+        progress: Progress | None,
+    ) -> None:
+        self.old, self.new = old, new
+        self.image_root, self.from_root = image_root, from_root
+        self.threads, self.level = threads, level
+        self._tell = progress or (lambda done, total: None)
+
+    def run(self, image: Path, older: Path | None, output: Path) -> BuiltParcel:
+        looking = len(self.old) + 2 * len(self.new)
+        total = (1 + _PACKING_SHARE) * looking
+        spans = spans_of(self.old, self.new, lambda done: self._tell(done, total))
+        by_origin = {o: sum(s.length_bytes for s in spans if s.origin is o) for o in Origin}
+        fresh_bytes = by_origin[Origin.FRESH]
+        unnamed = output.with_name(f".{output.name}.{secrets.token_hex(8)}")
+        frames = unnamed.with_name(unnamed.name + ".frames")
+        try:
+            with open(frames, "w+b") as spool:
+                made = self._pack(
+                    spans,
+                    spool,
+                    lambda done: self._tell(looking + _PACKING_SHARE * looking * done // fresh_bytes, total),
+                )
+                head = encode_head(self.image_root, len(self.new), self.from_root, len(self.old), made)
+                spool.seek(0)
+                with open(unnamed, "w+b") as file:
+                    file.write(head)
+                    copyfileobj(spool, file, 1024 * 1024)
+                    file.flush()
+                    self._prove(file)
+                    os.fsync(file.fileno())
+                    length_bytes = file.tell()
+            unnamed.rename(output)
+        finally:
+            frames.unlink(missing_ok=True)
+            unnamed.unlink(missing_ok=True)
+        return BuiltParcel(
+            image=image,
+            older=older,
+            path=output,
+            length_bytes=length_bytes,
+            image_root=self.image_root,
+            from_root=self.from_root,
+            copied_bytes=by_origin[Origin.COPY],
+            zero_bytes=by_origin[Origin.ZEROS],
+            fresh_bytes=fresh_bytes,
+            packed_bytes=sum(m.frame_bytes for m in made),
+            fresh=tuple(s for s in spans if s.origin is Origin.FRESH),
+        )
+
+    def _pack(self, spans: list[Span], spool: IO[bytes], tell: Callable[[int], None]) -> list[Made]:
+        packer = Packer(self.old, self.new, spans, threads=self.threads, level=self.level)
+        made: list[Made] = []
+        done = 0
+        for packed in packer.packed():
+            spool.write(packed.frame)
+            forget(self.old, self.new)
+            made.append(packed.made)
+            if packed.frame:
+                done += packed.made.recipe.fresh_bytes
+                tell(done)
+        return made
+
+    def _prove(self, file: IO[bytes]) -> None:
+        """Open what was built as a node will. Leaves the file at its end."""
+        file.seek(0, os.SEEK_END)
+        length_bytes = file.tell()
+        file.seek(0)
+        prefix = file.read(16)
+        parcel = decode_head(prefix + file.read(head_bytes_of(prefix) - len(prefix)), length_bytes)
+        images = Images(_reader(self.old), _reader(self.new))
+        for segment in parcel.segments:
+            file.seek(segment.frame_offset)
+            output = b"".join(
+                data for _, data in unpacked(parcel, segment, file.read(segment.frame_bytes), images)
+            )
+            expected = b"".join(
+                self.new[run.block * BLOCK_BYTES : run.end * BLOCK_BYTES] for run in segment.runs
+            )
+            forget(self.old, self.new)
+            if output != expected or check_of(output) != segment.check:
+                raise RefusedError("the parcel does not make the image: one of the two changed meanwhile")
+        file.seek(0, os.SEEK_END)
+
+
+def _reader(data: Data) -> Callable[[int, memoryview], None]:
+    def read(offset: int, into: memoryview) -> None:
+        into[:] = data[offset : offset + len(into)]
+
+    return read

@@ -1,0 +1,139 @@
+"""Making one segment of a parcel in the slot: only blocks that differ are written, and only those that are right.
+
+What comes out is compared with the image's leaves block by block, so that a dying card, a root that was mounted for writing or a
+damaged parcel costs blocks that are fetched later, never a wrong image. Later segments read what earlier ones made from the slot.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+from attrs import define, frozen
+
+from bep35.metainfo import Metainfo
+from fruitd.errors import RetryError, SlotError
+from fruitd.slots.parcel_file import is_damaged, read_part
+from fruitd.slots.slot import open_exclusively
+from swarm.errors import RefusedError
+from swarm.parcel.header import Parcel, Segment
+from swarm.parcel.limits import BLOCK_BYTES, HASH_BYTES
+from swarm.parcel.unpack import Images, unpacked
+from swarm.transfer.bitmap import has_block
+
+STEP_BYTES = 4096
+"""Where the medium fails, it is read in steps of this size, so that one bad sector spoils no more than it must."""
+LOOK_BLOCKS = 64
+"""Cancelling is looked for each time so many blocks are made."""
+
+
+@frozen
+class MadeSegment:
+    """What came of one segment."""
+
+    right: tuple[int, ...]
+    """Blocks that are in place now and were not before."""
+    wrong: int
+    """Blocks that are not in place although this segment makes them."""
+    written_bytes: int
+    damaged: bool = False
+    """What lies in the cache is not what was fetched."""
+
+
+@define
+class _Work:
+    descriptor: int
+    leaves: bytes
+    right: list[int]
+    wrong: int = 0
+    written_bytes: int = 0
+
+    def take(self, block: int, data: bytes) -> None:
+        if sha256(data).digest() != self.leaves[HASH_BYTES * block : HASH_BYTES * (block + 1)]:
+            self.wrong += 1
+            return
+        offset, view = block * BLOCK_BYTES, memoryview(data)
+        while view:
+            count = os.pwrite(self.descriptor, view, offset)
+            offset, view = offset + count, view[count:]
+        self.right.append(block)
+        self.written_bytes += len(data)
+
+
+def make_segment(
+    slot: Path,
+    active: Path,
+    cached: Path,
+    torrent: Metainfo,
+    parcel: Parcel,
+    segment: Segment,
+    leaves: bytes,
+    present: bytes,
+    checkpoint: Callable[[], None],
+) -> MadeSegment:
+    """Make a segment's blocks. Blocks the caller; for a worker thread. Memory: as `unpacked`, below 26 MiB.
+
+    Args:
+        slot: where to; every earlier segment's blocks are there, or count as wrong.
+        active: the older image: the slot that runs. Only read.
+        cached: the parcel, of which this segment's bytes have come.
+        torrent: of the parcel.
+        parcel, segment: see there.
+        leaves: of the image.
+        present: bitmap of blocks that are in place; those are not written.
+        checkpoint: may raise to cancel.
+
+    Raises:
+        SlotError: the slot cannot be opened or written.
+        RetryError: there is no room (a sparse file as slot).
+    """
+    frame = read_part(cached, segment.frame_offset, segment.frame_bytes)
+    descriptor = open_exclusively(slot)
+    try:
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)  # as when a slot is filled, see reuse.py
+        work = _Work(descriptor, leaves, [])
+        wanted = sum(
+            not has_block(present, block) for run in segment.runs for block in range(run.block, run.end)
+        )
+        with active.open("rb", buffering=0) as older:
+            images = Images(_reader(older.fileno()), _reader(descriptor))
+            try:
+                for count, (block, data) in enumerate(unpacked(parcel, segment, frame, images)):
+                    if not count % LOOK_BLOCKS:
+                        checkpoint()
+                    if not has_block(present, block):
+                        work.take(block, data)
+            except RefusedError:
+                work.wrong = wanted - len(work.right)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise RetryError(f"slot {slot}: {error.strerror}") from error
+        raise SlotError(f"slot {slot} failed: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
+    damaged = bool(work.wrong) and is_damaged(cached, torrent, segment.frame_offset, segment.frame_bytes)
+    return MadeSegment(tuple(work.right), work.wrong, work.written_bytes, damaged)
+
+
+def _reader(descriptor: int) -> Callable[[int, memoryview], None]:
+    """Fills a buffer from an image; with zeros where that cannot be read. The blocks that use those come out wrong."""
+
+    def read(offset: int, into: memoryview) -> None:
+        if _read_whole(descriptor, into, offset):
+            return
+        for at in range(0, len(into), STEP_BYTES):
+            part = into[at : at + STEP_BYTES]
+            if not _read_whole(descriptor, part, offset + at):
+                part[:] = bytes(len(part))
+
+    return read
+
+
+def _read_whole(descriptor: int, into: memoryview, offset: int) -> bool:
+    try:
+        return os.preadv(descriptor, [into], offset) == len(into)
+    except OSError:
+        return False

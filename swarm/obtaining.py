@@ -1,0 +1,234 @@
+"""Getting what is known by its hash, and finding who has it: blobs, holders of images, and this node's place in its site. Pure.
+
+The part of the swarm core that decides where to ask: within the site as long as its gateway may yet bring something in, outside
+where this node is the gateway, alone, or has waited long enough.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from attrs import frozen
+
+from swarm.address import Address
+from swarm.blobs import BlobFetches, Finished, Order
+from swarm.comparison import Comparison
+from swarm.discovery.peers import Peer, PeerInfo, sample
+from swarm.effects import BlobFetched, BlobUnavailable, OpenStream, Refused, SwarmEffect
+from swarm.errors import Reason
+from swarm.me import HOLDING_BYTES
+from swarm.presence import Presence
+from swarm.settings import SwarmSettings
+from swarm.transfer.way_out import Place
+from swarm.wire import Chunk, Holders, No, Reply, Request, Who
+
+Effects: TypeAlias = list[SwarmEffect]
+
+
+@frozen
+class Seeking:
+    """A question who holds an image."""
+
+    node_id: bytes
+    address: Address
+
+
+Purpose: TypeAlias = Comparison | Order | Seeking
+"""What a stream is for."""
+SEARCH_PEERS = 4
+SEARCH_GAP_S = 2.0
+"""While a blob has no source, this many far peers are asked every so often what they hold."""
+WHO_ELSE_GAP_S = 10.0
+"""And one is asked who else is there. Sooner costs more (about 1 KiB each time), later keeps a node without its image longer."""
+WHO_HOLDS_GAP_S = 2.0
+WHO_HOLDS_ASKED = 2
+"""While this node is out for an image, so many peers of other sites are asked so often who else holds it: 0.5 KiB each time."""
+BLOB_PATIENCE_S = 5.0
+"""A torrent or index that the site's gateway should give is asked for outside after this long, times the place in rank."""
+
+
+class Obtaining:
+    """What `SwarmCore` is made of besides news."""
+
+    def __init__(self, settings: SwarmSettings, rng: random.Random, presence: Presence) -> None:
+        self._settings = settings
+        self._rng = rng
+        self._presence = presence
+        self._fetches = BlobFetches(rng, window=settings.blob_window, give_up_s=settings.blob_give_up_s)
+        self._search_due_s = float("-inf")
+        self._who_else_due_s = float("-inf")
+        self._who_holds_due_s = float("-inf")
+
+    def _ask(self, purpose: Purpose, address: Address, request: Request) -> OpenStream:
+        """A stream for this purpose."""
+        raise NotImplementedError
+
+    def _tells_of_others(self, peer: Peer) -> Effects:
+        """Compare stores with a peer that may tell of others, unless that is being done."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------------ blobs
+
+    def fetch_blob(
+        self, kind: str, blob_id: bytes, size_bytes: int, holders_of: bytes, now_s: float
+    ) -> Effects:
+        """Get a blob by its hash from peers, those first that hold the image `holders_of` (infohash).
+
+        Ends in `BlobFetched` or `BlobUnavailable`, unless cancelled. Asking again for one under way prolongs
+        it.
+        """
+        self._presence.site.wants(holders_of[:HOLDING_BYTES], now_s)
+        failed = self._fetches.start(kind, blob_id, size_bytes, holders_of, now_s)
+        if failed is not None:
+            return [_ended(failed)]
+        return self._work_on_blobs(now_s)
+
+    def cancel_blob(self, kind: str, blob_id: bytes) -> None:
+        """Stop fetching it; nothing more is said about it."""
+        self._fetches.cancel(kind, blob_id)
+
+    def _work_on_blobs(self, now_s: float) -> Effects:
+        self._presence.calling = False
+        orders, finished = self._fetches.orders(
+            now_s, lambda infohash: self._blob_candidates(infohash, now_s)
+        )
+        effects: Effects = [_ended(end) for end in finished]
+        effects += [self._ask(order, order.address, order.get) for order in orders]
+        if self._fetches.sourceless and self._search_due_s <= now_s:
+            self._search_due_s = now_s + SEARCH_GAP_S
+            chosen = sample(self._presence.spoken_to(now_s), SEARCH_PEERS, self._rng)
+            effects += self._presence.ask(chosen, now_s)
+            effects += self._ask_who_else(chosen or self._presence.table.all(), now_s)
+        return effects
+
+    def _ask_who_else(self, among: Sequence[Peer], now_s: float) -> Effects:
+        """Whoever has what is looked for may be nobody we have met: a comparison of stores tells of other peers too."""
+        peers = sample(among, 1, self._rng)
+        if not peers or now_s < self._who_else_due_s:
+            return []
+        self._who_else_due_s = now_s + WHO_ELSE_GAP_S
+        return self._tells_of_others(peers[0])
+
+    def _blob_candidates(self, infohash: bytes, now_s: float) -> list[PeerInfo]:
+        """Holders first, at random within each distance so that no holder gets everybody; then anyone.
+
+        Within the site only while its gateway may yet bring it in: a torrent and an index for each node would cross the uplink
+        otherwise, which is a fiftieth of a small image.
+        """
+        holding = infohash[:HOLDING_BYTES]
+        peers = self._presence.table.all()
+        if self._may_ask_outside(holding, now_s):
+            self._presence.calling = True
+        else:
+            peers = [p for p in peers if p.info.same_site and p.info.wants_or_holds(holding)]
+        self._rng.shuffle(peers)
+        peers.sort(key=lambda p: (holding not in p.info.holdings, p.strikes > 0, not p.info.same_site))
+        return [peer.info for peer in peers]
+
+    def _may_ask_outside(self, holding: bytes, now_s: float) -> bool:
+        place = self._presence.site.place(holding, now_s)
+        if not place.mates or self._presence.out:
+            return True
+        if place.rank == 0 and not place.whole:
+            return True
+        return self._presence.site.wanted_for_s(holding, now_s) > BLOB_PATIENCE_S * max(1, place.rank)
+
+    def _on_range(self, order: Order, reply: Reply, now_s: float) -> Effects:
+        effects: Effects = []
+        match reply:
+            case Chunk(size_bytes=size_bytes, data=data):
+                finished = self._fetches.arrived(order, size_bytes, data, now_s)
+                if finished is not None:
+                    effects.append(_ended(finished))
+                elif self._fetches.called_liar(order):
+                    name = order.blob_id.hex()[:16]
+                    words = f"{order.kind} {name} does not match its hash"
+                    effects.append(Refused("blob", words, str(order.address), Reason.WRONG_BYTES))
+            case No(why=why):
+                self._fetches.refused(order, why, now_s)
+            case _:
+                self._fetches.lied(order, "answered something else", now_s)
+                words = "no chunk where one was asked for"
+                effects.append(Refused("stream", words, str(order.address), Reason.WRONG_KIND))
+        return effects + self._work_on_blobs(now_s)
+
+    # ------------------------------------------------------------------ holders
+
+    def seek_holders(self, infohash: bytes, now_s: float) -> Effects:
+        """Ask some peers that are not known to serve this image what they hold: somebody wants it now."""
+        holding = infohash[:HOLDING_BYTES]
+        effects: Effects = [*self._presence.seek(holding, now_s)]
+        if self._presence.out:
+            effects += self._ask_who_holds(holding, now_s)
+        if not self.holders(infohash):
+            effects += self._ask_who_else(self._presence.spoken_to(now_s), now_s)
+        return effects
+
+    def _ask_who_holds(self, holding: bytes, now_s: float) -> Effects:
+        """Ask a few who else holds an image: that is how gateways find each other.
+
+        Those who speak for this site, since news of the image came through them; and one of another site, a holder if one is
+        known.
+        """
+        if now_s < self._who_holds_due_s:
+            return []
+        self._who_holds_due_s = now_s + WHO_HOLDS_GAP_S
+        far = [peer for peer in self._presence.far() if not peer.strikes]
+        among = [peer for peer in far if holding in peer.info.holdings] or far
+        asked = [
+            *self._presence.site.news_gateways(),
+            *self._rng.sample(among, min(WHO_HOLDS_ASKED, len(among))),
+        ]
+        return [
+            self._ask(Seeking(peer.info.node_id, peer.info.address), peer.info.address, Who(holding))
+            for peer in asked
+        ]
+
+    def _on_holders(self, purpose: Seeking, reply: Reply, now_s: float) -> Effects:
+        if isinstance(reply, Holders):
+            return [*self._presence.knock_at(reply.peers, now_s)]
+        words = "no holders where they were asked for"
+        return [Refused("stream", words, str(purpose.address), Reason.WRONG_KIND)]
+
+    def holders(self, infohash: bytes) -> list[PeerInfo]:
+        """Peers that say they serve this image, best first: same site before others."""
+        return [peer.info for peer in self._presence.table.holders(infohash[:HOLDING_BYTES])]
+
+    # ------------------------------------------------------------------ the site
+
+    def set_fetching(self, infohash: bytes, now_s: float) -> Effects:
+        """The image this node wants and does not have whole (b"": none); its site is told."""
+        self._presence.set_fetching(infohash[:HOLDING_BYTES], now_s)
+        return []
+
+    def set_out(self, *, out: bool) -> None:
+        """Whether this node uses its site's uplink for the image it fetches."""
+        self._presence.out = out
+
+    def set_able(self, *, able: bool, now_s: float) -> None:
+        """Whether this node could speak to the outside for its site."""
+        self._presence.set_able(able, now_s)
+
+    def place(self, infohash: bytes, now_s: float) -> Place:
+        """Where this node stands in its site for an image it wants."""
+        return self._presence.site.place(infohash[:HOLDING_BYTES], now_s)
+
+    def gateway(self, infohash: bytes, now_s: float) -> bytes | None:
+        """The node id of the site's gateway for an image; None where nobody is able."""
+        return self._presence.site.gateway(infohash[:HOLDING_BYTES], now_s)
+
+    def mates(self) -> list[PeerInfo]:
+        """The other nodes of the site that are alive."""
+        return [peer.info for peer in self._presence.site.mates()]
+
+    def speaks(self) -> bool:
+        """Whether this node speaks to other sites now."""
+        return self._presence.speaks
+
+
+def _ended(finished: Finished) -> BlobFetched | BlobUnavailable:
+    if finished.data is None:
+        return BlobUnavailable(finished.kind, finished.blob_id, finished.why)
+    return BlobFetched(finished.kind, finished.blob_id, finished.data)

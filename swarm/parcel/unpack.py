@@ -1,0 +1,108 @@
+"""Making a segment's blocks: the pure core that a node, a simulator and a test share.
+
+It reads through callbacks, writes nothing and believes nothing: what it makes is to be compared with the image's hash tree, block
+by block. A wrong byte in the older image spoils the blocks that use it and no others.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable, Iterator
+
+import zstandard
+from attrs import frozen
+
+from swarm.errors import RefusedError
+from swarm.parcel.frames import opened_frame, raw_dictionary
+from swarm.parcel.header import Parcel, Segment
+from swarm.parcel.limits import BLOCK_BYTES
+from swarm.parcel.recipe import Origin, Range, Step
+
+ReadInto = Callable[[int, memoryview], None]
+"""Fills the buffer with the bytes from an offset on, or raises whatever its caller expects of it."""
+
+
+@frozen
+class Images:
+    """What a parcel is opened with."""
+
+    read_old: ReadInto
+    """The older image; never called for a parcel that is from nothing."""
+    read_made: ReadInto
+    """The new image, where earlier segments have made it."""
+
+
+def unpacked(parcel: Parcel, segment: Segment, frame: bytes, images: Images) -> Iterator[tuple[int, bytes]]:
+    """The blocks of a segment: number and bytes, in the order of its runs.
+
+    Args:
+        parcel: as `decode_head` gave it.
+        segment: one of its segments; all that come before it have been made.
+        frame: bytes `frame_offset` to `frame_end` of the parcel.
+        images: see there.
+
+    Raises:
+        RefusedError: the frame is damaged. With the right frame and the wrong older image there may be an error too, or
+        wrong bytes of the right length.
+
+    Memory: twice the dictionary, or once the dictionary, the frame and what it opens to, whichever is more; less than 26 MiB.
+    """
+    if len(frame) != segment.frame_bytes:
+        raise RefusedError(f"parcel: a frame of {len(frame)} bytes, expected are {segment.frame_bytes}")
+    ranges, steps = parcel.parts(segment)
+    read = _source_reader(parcel, images)
+    dictionary = _dictionary(ranges, segment.dictionary_bytes, read)
+    fresh = memoryview(opened_frame(frame, segment.fresh_bytes, dictionary) if segment.fresh_bytes else b"")
+    del dictionary, frame
+    return _blocks(parcel, segment, steps, fresh, read)
+
+
+def _source_reader(parcel: Parcel, images: Images) -> ReadInto:
+    def read(source: int, into: memoryview) -> None:
+        if source < parcel.from_bytes:
+            images.read_old(source, into)
+        else:
+            images.read_made(source - parcel.from_bytes, into)
+
+    return read
+
+
+def _dictionary(
+    ranges: Iterator[Range], dictionary_bytes: int, read: ReadInto
+) -> zstandard.ZstdCompressionDict | None:
+    if not dictionary_bytes:
+        next(ranges, None)  # reads past their count, which is 0
+        return None
+    # Mapped, and so given back to the system at once: from the heap, what is freed here would stay ours.
+    with mmap.mmap(-1, dictionary_bytes) as buffer, memoryview(buffer) as view:
+        at = 0
+        for part in ranges:
+            with view[at : at + part.length_bytes] as into:
+                read(part.source, into)
+            at += part.length_bytes
+        return raw_dictionary(view)
+
+
+def _blocks(
+    parcel: Parcel, segment: Segment, steps: Iterator[Step], fresh: memoryview, read: ReadInto
+) -> Iterator[tuple[int, bytes]]:
+    taken = 0
+    origin, left, source = Origin.ZEROS, 0, 0
+    for run in segment.runs:
+        for number in range(run.block, run.end):
+            block = bytearray(min(BLOCK_BYTES, parcel.image_bytes - number * BLOCK_BYTES))
+            view, at = memoryview(block), 0
+            while at < len(block):
+                if not left:
+                    step = next(steps)
+                    origin, left, source = step.origin, step.length_bytes, step.source
+                length = min(left, len(block) - at)
+                if origin is Origin.FRESH:
+                    view[at : at + length] = fresh[taken : taken + length]
+                    taken += length
+                elif origin is Origin.COPY:
+                    read(source, view[at : at + length])
+                    source += length
+                at += length
+                left -= length
+            yield number, bytes(block)

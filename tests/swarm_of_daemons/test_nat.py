@@ -1,0 +1,112 @@
+"""Real daemons behind translators (NAT), in network namespaces, with one open helper that holds nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from fruitd.demo.ceremony import Maintainers, publish
+from fruitd.demo.cluster import Cluster
+from fruitd.demo.images import DemoImages
+from tests.swarm_of_daemons.nat import SYMMETRIC, places, settle
+
+pytestmark = [pytest.mark.swarm, pytest.mark.root]
+
+PATIENCE_S = 120.0
+
+
+def test_nodes_behind_translators_meet_and_go_on_without_the_helper(
+    make_cluster: Callable[..., Cluster], maintainers: Maintainers, images: DemoImages
+) -> None:
+    """Sites at home and in schools stand behind translators, all with the same private addresses: without a meeting all of them
+    would hang on whoever is open."""
+    with places() as wide:
+        cluster = make_cluster(beacon=False)
+        helper_place, helper_address = wide.open_place()
+        contacts = [f"{helper_address}:47101"]
+        helper = settle(cluster, "helper", helper_place, [])
+        behind = [settle(cluster, f"site-{n}", wide.behind()[0], contacts) for n in (1, 2, 3)]
+        for node in cluster.nodes:
+            node.start()
+        try:
+            cluster.wait("all meet", behind, lambda s: s["peers"]["heard"] == 3, timeout_s=PATIENCE_S)
+            helper.stop()
+            bundle = maintainers.release(images.good[0], 1, cluster.settings.directory / "release-1")
+            publish(behind[0], bundle)
+            cluster.wait(
+                "news without the helper",
+                behind,
+                lambda s: s["trust"]["manifest_sequence"] == 1,
+                timeout_s=PATIENCE_S,
+            )
+        finally:
+            cluster.close()
+
+
+def test_a_node_knows_that_it_stands_behind_a_translator(make_cluster: Callable[..., Cluster]) -> None:
+    """Its owner asks why nobody reaches it, and nobody may be told that it could be asked."""
+    with places() as wide:
+        cluster = make_cluster(beacon=False)
+        open_places = [wide.open_place() for _ in range(3)]
+        contacts = [f"{address}:47101" for _, address in open_places]
+        opened = [settle(cluster, f"open-{n}", place, contacts) for n, (place, _) in enumerate(open_places)]
+        cone_place, cone_address = wide.behind()
+        cone = settle(cluster, "cone", cone_place, contacts)
+        symmetric = settle(cluster, "symmetric", wide.behind(SYMMETRIC)[0], contacts)
+        for node in cluster.nodes:
+            node.start()
+        try:
+            cluster.wait(
+                "the translator is noticed",
+                [cone],
+                lambda s: f"{cone_address}:47101" in s["dht"]["reach"] and not s["dht"]["open"],
+                timeout_s=PATIENCE_S,
+            )
+            cluster.wait(
+                "and one that shows everybody another port",
+                [symmetric],
+                lambda s: "another address" in s["dht"]["reach"] and not s["dht"]["open"],
+                timeout_s=PATIENCE_S,
+            )
+            cluster.wait(
+                "open nodes say so", opened, lambda s: s["dht"]["open"] is True, timeout_s=PATIENCE_S
+            )
+        finally:
+            cluster.close()
+
+
+def test_an_image_gets_from_one_translated_site_to_others_past_a_helper_that_holds_nothing(
+    make_cluster: Callable[..., Cluster], maintainers: Maintainers, images: DemoImages
+) -> None:
+    """A release held only behind translators would reach nobody: neither its torrent nor its bytes can be fetched from
+    outside."""
+    with places() as wide:
+        cluster = make_cluster(beacon=False)
+        helper_place, helper_address = wide.open_place()
+        contacts = [f"{helper_address}:47101"]
+        settle(cluster, "helper", helper_place, [])
+        publisher = settle(cluster, "publisher", wide.behind()[0], contacts)
+        sites = [settle(cluster, f"site-{n}", wide.behind()[0], contacts, slots=True) for n in (1, 2)]
+        for node in cluster.nodes:
+            node.start()
+        try:
+            everybody = [publisher, *sites]
+            cluster.wait("all meet", everybody, lambda s: s["peers"]["heard"] == 3, timeout_s=PATIENCE_S)
+            publish(
+                publisher, maintainers.release(images.good[0], 1, cluster.settings.directory / "release-1")
+            )
+            cluster.wait("the release runs", sites, lambda s: _runs(s, 1), timeout_s=2 * PATIENCE_S)
+            # The helper passed control traffic on, and not the image: that is several MiB.
+            helper = cluster.nodes[0].get("/v1/status")
+            assert helper is not None
+            assert helper["seeding"] == []
+            assert helper["traffic"]["sent_bytes"] < images.good[0].stat().st_size / 4
+        finally:
+            cluster.close()
+
+
+def _runs(status: dict[str, Any], release: int) -> bool:
+    active = status["slots"]["active"]
+    return active is not None and status["slots"][active]["release"] == release
