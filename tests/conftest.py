@@ -6,6 +6,7 @@ Tests marked `root` are skipped by name without root, and fail instead where CI 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,8 @@ from fruitd.demo import cluster
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
+# What tests share asserts too, and is to say what it saw.
+pytest.register_assert_rewrite(*(f"tests.{folder.name}" for folder in Path(__file__).parent.iterdir() if folder.is_dir()))
 pytest_plugins = ["tests.attacks.scoring"]
 NO_SKIP = "FRUIT_NO_ROOT_SKIP"
 LONG = (

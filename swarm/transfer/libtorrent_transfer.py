@@ -225,7 +225,8 @@ class LibtorrentTransfer:
         status, counted = known.status, known.past.plus(known.status)
         return Progress(
             have_bytes=status.total_done,
-            received_bytes=counted.received,
+            # The sources were asked after the total was: what came in between, they know of first.
+            received_bytes=max(counted.received, known.ledger.received_bytes),
             wasted_bytes=counted.wasted,
             sent_bytes=counted.sent,
             receive_rate_bytes_per_s=float(status.download_payload_rate),
