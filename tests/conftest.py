@@ -19,7 +19,9 @@ settings.register_profile("any machine", deadline=None, suppress_health_check=[H
 settings.load_profile("any machine")
 
 # What tests share asserts too, and is to say what it saw.
-pytest.register_assert_rewrite(*(f"tests.{folder.name}" for folder in Path(__file__).parent.iterdir() if folder.is_dir()))
+pytest.register_assert_rewrite(
+    *(f"tests.{folder.name}" for folder in Path(__file__).parent.iterdir() if folder.is_dir())
+)
 pytest_plugins = ["tests.attacks.scoring"]
 NO_SKIP = "FRUIT_NO_ROOT_SKIP"
 LONG = (
