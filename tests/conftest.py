@@ -6,6 +6,7 @@ Tests marked `root` are skipped by name without root, and fail instead where CI 
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,10 @@ others waiting. A file or folder that is new and long belongs here; left out, it
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Processes that test beside each other never give one port to two daemons."""
+    """Processes that test beside each other never give one port to two daemons; what tests start heeds Ctrl-C."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # So it is for what a script runs in its background, and for everything that is started by that.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     worker: dict[str, Any] | None = getattr(config, "workerinput", None)
     if worker is not None:
         number, count = int(worker["workerid"].removeprefix("gw")), int(worker["workercount"])

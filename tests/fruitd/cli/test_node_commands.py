@@ -226,11 +226,6 @@ def test_something_else_listens(tmp_path: Path) -> None:
     )
 
 
-def _heeds_ctrl_c() -> None:
-    """A test run in the background of a script has SIGINT ignored, and what it starts inherits that."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def test_a_watch_in_a_pipe_tells_changes_only(tmp_path: Path) -> None:
     """A log of `fruit watch` would be a thousand equal lines."""
     socket, node = tmp_path / "api.sock", FakeNode()
@@ -264,9 +259,7 @@ def test_a_watch_survives_a_restart_of_the_node(tmp_path: Path) -> None:
 @contextmanager
 def watching(arguments: list[str], socket: Path) -> Iterator[subprocess.Popen[str]]:
     environ = {**os.environ, "FRUIT_SOCKET": str(socket)}
-    process = subprocess.Popen(
-        [*FRUIT, *arguments], env=environ, stdout=subprocess.PIPE, text=True, preexec_fn=_heeds_ctrl_c
-    )
+    process = subprocess.Popen([*FRUIT, *arguments], env=environ, stdout=subprocess.PIPE, text=True)
     try:
         yield process
     finally:
@@ -283,9 +276,7 @@ def test_a_watch_on_a_terminal_is_live(tmp_path: Path) -> None:
     terminal, their_end = pty.openpty()
     environ = {**os.environ, "FRUIT_SOCKET": str(socket), "TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
     with daemon(node, socket):
-        process = subprocess.Popen(
-            [*FRUIT, "watch"], env=environ, stdout=their_end, stderr=their_end, preexec_fn=_heeds_ctrl_c
-        )
+        process = subprocess.Popen([*FRUIT, "watch"], env=environ, stdout=their_end, stderr=their_end)
         os.close(their_end)
         try:
             until(terminal, "71 %")
