@@ -34,9 +34,9 @@ class _Counted(SerialWire):
 
     wire_bytes = 0
 
-    def send(self, frame: bytes) -> None:
+    def send(self, frame: bytes) -> bytes:
         self.wire_bytes += len(frame)
-        super().send(frame)
+        return super().send(frame)
 
     def receive(self, wanted_bytes: int, earliest_s: float, until_s: float) -> bytes:
         received = super().receive(wanted_bytes, earliest_s, until_s)

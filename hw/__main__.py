@@ -161,6 +161,9 @@ def sweep_json(swept: Sweep, now_s: float) -> dict[str, Any]:
         "schema": SCHEMA,
         "took_s": round(swept.ended_s - swept.started_s, 3),
         "complete": swept.complete,
+        "other_master_age_s": None
+        if swept.other_master_s is None
+        else round(now_s - swept.other_master_s, 1),
         "boards": [_board_json(board, now_s) for board in swept.boards if board.present or board.readings],
     }
 
@@ -188,6 +191,8 @@ def _sweep_text(swept: Sweep) -> Iterator[str]:
             yield "  " + ", ".join(map(str, board.readings))
             for number, readings in enumerate(board.bays):
                 yield f"  bay {number}: " + ", ".join(map(str, readings))
+    if swept.other_master_s is not None:
+        yield "another master asks these boards too: two garble each other; let only one have the bus"
     note = "" if swept.complete else "; time ran out before all boards were read"
     yield f"{sum(board.present for board in swept.boards)} boards in {swept.ended_s - swept.started_s:.1f} s{note}"
 

@@ -47,6 +47,8 @@ class _Picture:
             yield Text("no node tells of a stack of boards; docs/hardware.md says how one is wired")
         if answer["own"]["trouble"]:
             yield Text(line(answer["own"]["trouble"]), style="red")
+        elif answer["own"].get("bus_waits"):
+            yield Text(f"turns and switching wait: {line(answer['own']['bus_waits'])}", style="yellow")
         if answer["learning"] is not None:
             asked = line(answer["learning"])[:8]
             yield Text(f"{asked} is asked to pause its heartbeat, to see which bay it is")

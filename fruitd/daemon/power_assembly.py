@@ -54,4 +54,5 @@ def power_settings(config: Config, *, beats: bool) -> PowerSettings:
         input_v_min=stack.input_v_min,
         pause_s=stack.pause_s,
         turn_wait_s=stack.turn_wait_s,
+        quiet_s=max(PowerSettings().quiet_s, 2 * stack.sweep_s),
     )

@@ -70,7 +70,7 @@ class StackBus:
             return
         began_s = daemon.time.now_s()
         try:
-            bays, cpu_s = await trio.to_thread.run_sync(self._sweep, abandon_on_cancel=True)
+            bays, other_s_ago, cpu_s = await trio.to_thread.run_sync(self._sweep, abandon_on_cancel=True)
         except HwError as error:
             self._close()
             self._lost(str(error))
@@ -78,7 +78,7 @@ class StackBus:
             return
         self._told = ""
         now_s = daemon.time.now_s()
-        daemon.submit_power(lambda p, wall_s: p.swept(bays, now_s, wall_s))
+        daemon.submit_power(lambda p, wall_s: p.swept(bays, now_s, wall_s, other_s_ago))
         await trio.lowlevel.checkpoint()
         await self._pause(began_s, cpu_s)
 
@@ -110,7 +110,7 @@ class StackBus:
 
     # ------------------------------------------------------------------ in the worker thread
 
-    def _sweep(self) -> tuple[list[BaySeen], float]:
+    def _sweep(self) -> tuple[list[BaySeen], float | None, float]:
         began_s = time.thread_time()
         if self._stack is None:
             config = self._daemon.config.stack
@@ -122,7 +122,9 @@ class StackBus:
             for board in swept.boards
             for bay in bays_of(board.address, board.present, board.readings, board.bays)
         ]
-        return bays, time.thread_time() - began_s
+        other_s = swept.other_master_s
+        other_s_ago = None if other_s is None else self._stack.now_s() - other_s
+        return bays, other_s_ago, time.thread_time() - began_s
 
     def _wire(self) -> tuple[Wire, Timing]:
         config = self._daemon.config.stack

@@ -70,6 +70,7 @@ def _own(daemon: Daemon) -> Json:
         "stack": part.settings.stack or None,
         "owns": part.own.owns,
         "trouble": part.trouble or daemon.heartbeat.trouble,
+        "bus_waits": part.owner.bus.why(now_s) or None if part.owner is not None else None,
         "held_back": part.own.hold_back,
         **_health(part.own.health(now_s, wall_s)),
     }

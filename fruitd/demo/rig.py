@@ -38,7 +38,8 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 class StackRig:
     """A stack with so many bays, off until `start`."""
 
-    def __init__(self, directory: Path, bays: int) -> None:
+    def __init__(self, directory: Path, bays: int, masters: int = 1) -> None:
+        """`masters`: how many converters are on the bus, each for a node of its own."""
         self._boards = [
             Board(switches, bays=tuple(Bay(None) for _ in range(BAYS)))
             for switches in range(-(-bays // BAYS))
@@ -51,7 +52,10 @@ class StackRig:
                 }  # fmt: skip
         self._happened: queue.Queue[Happened | None] = queue.Queue()
         stack = EmulatedStack(self._boards)
-        self._terminal = Terminal(EmulatedBus(stack, on_happened=self._happened.put, in_chunks=True))
+        bus = EmulatedBus(stack, on_happened=self._happened.put, in_chunks=True, masters=masters)
+        self._terminal = Terminal(bus)
+        more = [Terminal(bus, master=number, lock=self._terminal.lock) for number in range(1, masters)]
+        self._terminals = [self._terminal, *more]
         self._lines = LinesServer(self._terminal.lock)
         self._directory = directory
         self._nodes: dict[Place, NodeProcess] = {}
@@ -61,7 +65,11 @@ class StackRig:
             self._lines.add(self.lines(place), EmulatedGpio(board, place.bay))
         self._threads = [
             threading.Thread(target=run, name=name, daemon=True)
-            for name, run in (("bus", self._terminal.run), ("lines", self._lines.run), ("bays", self._follow))
+            for name, run in (
+                *(("bus", terminal.run) for terminal in self._terminals),
+                ("lines", self._lines.run),
+                ("bays", self._follow),
+            )
         ]
 
     @property
@@ -73,6 +81,11 @@ class StackRig:
     def port(self) -> str:
         """The bus, as a serial port."""
         return self._terminal.path
+
+    @property
+    def ports(self) -> list[str]:
+        """One for each master."""
+        return [terminal.path for terminal in self._terminals]
 
     def lines(self, place: Place) -> Path:
         """The socket of a bay's two lines."""
@@ -93,11 +106,13 @@ class StackRig:
     def close(self) -> None:
         """Nothing is switched any more. What runs goes on."""
         self._happened.put(None)
-        self._terminal.stop()
+        for terminal in self._terminals:
+            terminal.stop()
         self._lines.stop()
         for thread in self._threads:
             thread.join()
-        self._terminal.close()
+        for terminal in self._terminals:
+            terminal.close()
         self._lines.close()
 
     # ------------------------------------------------------------------ what happens to bays

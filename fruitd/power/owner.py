@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 
-from attrs import evolve, field, frozen, mutable
+from attrs import evolve, field, mutable
 
+from fruitd.power.bus_watch import BusWatch
 from fruitd.power.document import EVENT_CHARS_MAX, EVENTS_MAX, Kept, PowerDocument
 from fruitd.power.effects import KeepPower, PowerEffect, Say, Step, Tell
 from fruitd.power.energy import Meter
@@ -49,13 +50,15 @@ class _Bay:
     said_s: float = float("-inf")
 
 
-@frozen
+@mutable
 class _Asked:
     """An operator's command that waits."""
 
     sequence: int
     command: SwitchCommand
     by: str
+    told: bool = False
+    """That it waits for another master."""
 
 
 class StackOwner:
@@ -69,6 +72,9 @@ class StackOwner:
         self.recovery = Recovery(
             settings.recovery, {p: kept.care(now_s) for p, kept in document.cares.items()}
         )
+        self.bus = BusWatch(settings.quiet_s, now_s)
+        self._taken_over = set(document.cares)
+        """Bays at which something was begun before this node had the bus: another may still be about it."""
         self.turns = Turns({node_id: Turn(wish, now_s) for node_id, wish in document.turns.items()})
         self._done = dict(document.done)
         self._events: deque[tuple[int, str]] = deque(document.events, maxlen=EVENTS_MAX)
@@ -104,6 +110,7 @@ class StackOwner:
                 # All of it: what this node was about before, such as holding a bay off, may have been undone since.
                 care.to(Phase(other.doing), now_s, other.why)
             care.resumed = care.phase is Phase.TURNING_OFF
+            self._taken_over.add(place)
             if other.known_by == LEARNED and other.node_id:
                 self.seating.learn(other.node_id, place)
             # What this node gave before the other had the bus is over.
@@ -111,17 +118,32 @@ class StackOwner:
             if other.turn and other.node_id:
                 self.turns.held[other.node_id] = Turn(other.turn, now_s)
 
+    def beside(self, other: BayPower) -> None:
+        """Another node that may have this bus says this of it, while this node has it: what it did and gave counts."""
+        self._done[other.place] = max(self._done.get(other.place, 0), other.done)
+        asked = self._asked.get(other.place)
+        if asked is not None and asked.sequence <= other.done:
+            del self._asked[other.place]
+        self.turns.beside[other.place] = other.node_id, other.turn
+
     def swept(
-        self, bays: Iterable[BaySeen], fellows: Mapping[bytes, Fellow], now_s: float, wall_s: float
+        self,
+        bays: Iterable[BaySeen],
+        fellows: Mapping[bytes, Fellow],
+        now_s: float,
+        wall_s: float,
+        other_s: float | None = None,
     ) -> list[PowerEffect]:
-        """A sweep has ended. `fellows`: by node id, those that say they belong to this stack, and those known to sit in it."""
+        """A sweep has ended. `fellows`: by node id, those that say they belong to this stack, and those known to sit in it;
+        `other_s`: when another master was last heard on the bus."""
         self._wall_s = wall_s
+        self.bus.swept(other_s, now_s)
         self._placing.hear(fellows)
-        effects: list[PowerEffect] = []
+        effects = list(self.bus.news(now_s))
         found = [seen for seen in bays if seen.present or seen.place in self._bays]
         for seen in found:
             self._see(seen, now_s)
-        busy = bool(self.busy_places())
+        busy = bool(self.busy_places() or self.bus.why(now_s))
         effects += self._placing.look(found, self._off_since_s(), busy=busy, now_s=now_s, wall_s=wall_s)
         effects += self._give_turns(now_s)
         effects += self._carry_out_commands(now_s)
@@ -178,6 +200,11 @@ class StackOwner:
         seat = self.seating.at(place)
         fellow = self._placing.fellows.get(seat.node_id)
         care = self.recovery.care(place)
+        if place in self._taken_over:
+            if self.bus.why(now_s):
+                care.since_s = now_s
+                return
+            self._taken_over.discard(place)
         back = fellow is not None and fellow.heard_since(care.since_s, now_s)
         yield from self.recovery.look(
             seen, self._who(place), lambda lost_s: self._why_not(place, lost_s, now_s), back, now_s
@@ -190,6 +217,8 @@ class StackOwner:
             return "it is the bay of the node that has the bus"
         if self._settings.in_bay and own is None:
             return "it is not known in which bay the node sits that has the bus"
+        if held_back := self.bus.why(now_s):
+            return held_back
         if self._placing.learning is not None:
             return "who sits where is being learned"
         seat = self.seating.at(place)
@@ -221,7 +250,7 @@ class StackOwner:
         }
         for node_id in [n for n in wishes if self.seating.place_of(n) is None and n not in self.turns.held]:
             del wishes[node_id]  # a turn is given to a bay: it has to be known which
-        given, ended = self.turns.step(wishes, self.seating.place_of, now_s)
+        given, ended = self.turns.step(wishes, self.seating.place_of, now_s, give=not self.bus.why(now_s))
         for node_id in ended:
             place = self.seating.place_of(node_id)
             bay = self._bays.get(place) if place is not None else None
@@ -240,12 +269,17 @@ class StackOwner:
 
     def _carry_out_commands(self, now_s: float) -> Iterator[PowerEffect]:
         for place, asked in list(self._asked.items()):
-            command = asked.command
-            if self._wall_s < command.expires_at_s and self._waits(place):
+            command, held_back = asked.command, self.bus.why(now_s)
+            if self._wall_s < command.expires_at_s and (held_back or self._waits(place)):
+                if held_back:
+                    self.recovery.care(place).why = why = fitting(f"{command.action} waits: {held_back}")
+                if held_back and not asked.told:
+                    asked.told = True
+                    yield Tell("power", f"bay {place}{self._who(place)}: {why}; by {asked.by}")
                 continue
             del self._asked[place]
             self._done[place] = asked.sequence
-            why = self._refusal(asked)
+            why = self._refusal(asked, now_s)
             words = f"{command.action} of bay {place}{self._who(place)} by {asked.by}: {command.why or 'no reason given'}"
             if why:
                 self.recovery.care(place).why = fitting(f"not done: {why}")
@@ -263,11 +297,12 @@ class StackOwner:
         late = fellow is None or fellow.health_age_s >= WRITING_S_MAX
         return self.recovery.busy(place.mate) or self.recovery.busy(place) or (writing and not late)
 
-    def _refusal(self, asked: _Asked) -> str:
+    def _refusal(self, asked: _Asked, now_s: float) -> str:
         """Why an operator's command is not carried out."""
         command, place = asked.command, asked.command.place
         if self._wall_s >= command.expires_at_s:
-            return "it has expired"
+            held_back = self.bus.why(now_s)
+            return "it has expired" + (f": {held_back}" if held_back else "")
         if place not in self._bays:
             return "no board with this bay answers"
         if command.node_id and command.node_id != self.seating.at(place).node_id:

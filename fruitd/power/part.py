@@ -77,7 +77,7 @@ class PowerPart:
         self._healths: dict[bytes, _Heard] = {}
         self._powers: dict[bytes, _Heard] = {}
         self.trouble = ""
-        """Why it has not the bus although it is configured to; "" where it has, or need not."""
+        """Why it has not the bus although it is configured to, or must not act on it; "" where it may, or need not."""
         for kind in (HEALTH_KIND, POWER_KIND):
             for entry in store.entries(kind):
                 if entry.record is not None:
@@ -119,6 +119,8 @@ class PowerPart:
             self._keep(record, now_s)
             if record.kind == HEALTH_KIND and self.owner is not None:
                 yield from self.owner.heard(self._fellows(now_s), now_s, wall_s)
+            if record.kind == POWER_KIND and self.owner is not None:
+                self._heard_beside(record)
             if record.kind == POWER_KIND and self.settings.in_bay:
                 yield from self.own.told(self._mine(now_s), self._owner_silent_s(now_s), now_s)
 
@@ -156,12 +158,17 @@ class PowerPart:
         lower = any(n < self._node_id for n in alive)
         return not lower or now_s - self._started_s >= TAKEOVER_S
 
-    def swept(self, bays: Iterable[BaySeen], now_s: float, wall_s: float) -> Iterator[PowerEffect]:
-        """This node has the bus, and this is what it found."""
+    def swept(
+        self, bays: Iterable[BaySeen], now_s: float, wall_s: float, other_s_ago: float | None = None
+    ) -> Iterator[PowerEffect]:
+        """This node has the bus, and this is what it found; `other_s_ago`: how long ago another master was heard on it."""
         owner = self._owner(now_s)
-        self.trouble = ""
+        owner.bus.unheard = tuple(self._unheard(now_s))
         self.own.owning(True, now_s)
-        yield from owner.swept(bays, self._fellows(now_s), now_s, wall_s)
+        other_s = None if other_s_ago is None else now_s - other_s_ago
+        effects = owner.swept(bays, self._fellows(now_s), now_s, wall_s, other_s)
+        self.trouble = owner.bus.trouble(now_s)
+        yield from effects
 
     def bus_lost(self, why: str, now_s: float) -> None:
         """It has not, or not any more."""
@@ -213,6 +220,25 @@ class PowerPart:
                 self._powers[record.key] = _Heard(power, now_s)
             else:
                 self._powers.pop(record.key, None)
+
+    def _heard_beside(self, record: Record) -> None:
+        heard, who = self._powers.get(record.key), record.key[:NODE_ID_BYTES]
+        if (
+            self.owner is not None
+            and heard is not None
+            and isinstance(heard.said, BayPower)
+            and who in self.settings.owners - {self._node_id}
+        ):
+            self.owner.beside(heard.said)
+
+    def _unheard(self, now_s: float) -> Iterator[str]:
+        """Who may have the bus too, and has not said of late that it has it not."""
+        others = self.settings.owners - {self._node_id}
+        heard = self._around.heard_s() if others else {}
+        for node_id in sorted(others):
+            silent = now_s - heard.get(node_id, float("-inf")) >= TAKEOVER_S
+            if silent or node_id not in self._healths or self._owns(node_id):
+                yield self._around.name_of(node_id) or node_id.hex()[:8]
 
     def _may_own(self, key: bytes) -> bool:
         owners = self.settings.owners

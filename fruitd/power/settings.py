@@ -55,6 +55,10 @@ class PowerSettings:
     """An update waits so long for a turn where nobody has the bus; in bay 1 twice as long. Shorter: a board whose owner is away
     for a night may see both its Pis update at once. Longer: a stack whose owner died is behind for longer."""
 
+    quiet_s: float = 120.0
+    """Another master on the bus is gone when it has not been heard for so long: two of its sweeps at least. Larger: turns and
+    switching wait longer, after a take-over too. Smaller: one that is between two sweeps is taken for gone."""
+
     @property
     def in_bay(self) -> bool:
         """This node sits on a board, and shares it."""

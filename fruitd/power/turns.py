@@ -32,6 +32,8 @@ class Turns:
     def __init__(self, held: Mapping[bytes, Turn] | None = None) -> None:
         self.held: dict[bytes, Turn] = dict(held or {})
         self._waiting: dict[bytes, float] = {}
+        self.beside: dict[Place, tuple[bytes, int]] = {}
+        """What another that may have the bus has granted, and to whom, by its word of each bay."""
 
     def of(self, node_id: bytes) -> int:
         """The number granted to this node; 0 for none."""
@@ -39,7 +41,11 @@ class Turns:
         return turn.wish if turn is not None else 0
 
     def step(
-        self, wishes: Mapping[bytes, int], place_of: Callable[[bytes], Place | None], now_s: float
+        self,
+        wishes: Mapping[bytes, int],
+        place_of: Callable[[bytes], Place | None],
+        now_s: float,
+        give: bool = True,
     ) -> tuple[list[bytes], list[bytes]]:
         """Who was given a turn now, and who gave one back or lost it.
 
@@ -47,11 +53,15 @@ class Turns:
             wishes: what nodes of the stack said last; 0 for no wish. Nodes that are not named keep what they have.
             place_of: where a node sits; None where that is not known.
             now_s: steady time.
+            give: False: nothing is granted, and nobody loses a turn that was not given back.
         """
+        for node_id, wish in self.beside.values():
+            if wish and wishes.get(node_id) == wish:  # it goes by that word, and may be at it
+                self.held.setdefault(node_id, Turn(wish, now_s))
         ended = [
             node_id
             for node_id, turn in self.held.items()
-            if self._ends(node_id, turn, wishes, place_of, now_s)
+            if wishes.get(node_id) == 0 or (give and self._late(node_id, turn, place_of, now_s))
         ]
         for node_id in ended:
             del self.held[node_id]
@@ -60,9 +70,11 @@ class Turns:
                 self._waiting.pop(node_id, None)
             else:
                 self._waiting.setdefault(node_id, now_s)
-            if wish and node_id in self.held:
+            if give and wish and node_id in self.held:
                 self.held[node_id].wish = wish
-        given = []
+        given: list[bytes] = []
+        if not give:
+            return given, ended
         for node_id in sorted(self._waiting, key=lambda n: (n in ended, self._waiting[n], n)):
             if node_id in wishes and not any(_share(node_id, other, place_of) for other in self.held):
                 self.held[node_id] = Turn(wishes[node_id], now_s)
@@ -70,16 +82,9 @@ class Turns:
                 given.append(node_id)
         return given, ended
 
-    def _ends(
-        self,
-        node_id: bytes,
-        turn: Turn,
-        wishes: Mapping[bytes, int],
-        place_of: Callable[[bytes], Place | None],
-        now_s: float,
+    def _late(
+        self, node_id: bytes, turn: Turn, place_of: Callable[[bytes], Place | None], now_s: float
     ) -> bool:
-        if wishes.get(node_id) == 0:
-            return True
         late = now_s - turn.since_s > TURN_S_MAX
         return late and any(_share(node_id, other, place_of) for other in self._waiting if other != node_id)
 

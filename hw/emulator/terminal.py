@@ -20,11 +20,20 @@ _READ_BYTES = 4096
 class Terminal:
     """One pseudo-terminal. `path` is what programs open; `run` serves it until `stop`."""
 
-    def __init__(self, bus: EmulatedBus, clock: Callable[[], float] = time.monotonic) -> None:
-        """Raises `PortError` where the machine has no pseudo-terminals."""
+    def __init__(
+        self,
+        bus: EmulatedBus,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        master: int = 0,
+        lock: threading.Lock | None = None,
+    ) -> None:
+        """`lock`: of the first terminal, for further masters on the same bus. Raises `PortError` where the machine has no
+        pseudo-terminals."""
         self._bus = bus
         self._clock = clock
-        self.lock = threading.Lock()
+        self._master = master
+        self.lock = threading.Lock() if lock is None else lock
         """Held while the bus is touched: take it to change boards and faults from another thread."""
         try:
             # Our own end of the other side stays open, so that a client that leaves is no hang-up.
@@ -41,8 +50,8 @@ class Terminal:
         """Serve until told to stop."""
         while not self._stopping:
             with self.lock:
-                out = self._bus.advance(self._clock())
-                next_s = self._bus.next_s()
+                out = self._bus.came(self._clock(), self._master)
+                next_s = self._bus.next_s(self._master)
             if out:
                 with contextlib.suppress(BlockingIOError):  # nobody reads: a wire does not wait either
                     os.write(self._ours, out)
@@ -51,7 +60,7 @@ class Terminal:
             if self._ours in ready:
                 data = os.read(self._ours, _READ_BYTES)
                 with self.lock:
-                    self._bus.host_writes(data, self._clock())
+                    self._bus.host_writes(data, self._clock(), self._master)
 
     def stop(self) -> None:
         """From any thread or signal handler."""
@@ -65,9 +74,9 @@ class Terminal:
 
 
 @contextmanager
-def serving(bus: EmulatedBus) -> Iterator[Terminal]:
+def serving(bus: EmulatedBus, *, master: int = 0, lock: threading.Lock | None = None) -> Iterator[Terminal]:
     """A terminal served by a thread of its own for as long as the block runs."""
-    terminal = Terminal(bus)
+    terminal = Terminal(bus, master=master, lock=lock)
     thread = threading.Thread(target=terminal.run, name="emulated bus", daemon=True)
     thread.start()
     try:

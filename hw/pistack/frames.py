@@ -153,6 +153,11 @@ class ReplyReader:
         return None
 
     @property
+    def received(self) -> bytes:
+        """All that came, as far as it is kept."""
+        return self._received
+
+    @property
     def anything(self) -> bool:
         """True once something came that is not our own request."""
         return bool(self._after_echo)

@@ -41,14 +41,15 @@ class I2cWire:
         """Monotonic seconds, unless told otherwise."""
         return self._clock()
 
-    def send(self, frame: bytes) -> None:
-        """See `Wire`. A board that is not there is silence, as on the serial bus."""
+    def send(self, frame: bytes) -> bytes:
+        """See `Wire`. A board that is not there is silence, as on the serial bus. What others ask is not heard on I2C."""
         self._address = self._base + (frame[1] & 0x0F)
         self._begun = False
         try:
             self._port.transfer(self._address, frame, 0)
         except NoAcknowledgeError:
-            return
+            return b""
+        return b""
 
     def receive(self, wanted_bytes: int, earliest_s: float, until_s: float) -> bytes:
         """See `Wire`. A device says nothing unless it is read: where nothing is expected there is nothing to read."""

@@ -16,6 +16,7 @@ from attrs import frozen
 
 from hw.pistack.error_codes import DAMAGED_ON_THE_WAY
 from hw.pistack.frames import FRAME_BYTES_MAX, Reply, ReplyReader, Request
+from hw.pistack.other_master import OtherMaster
 
 BAUD = 9600
 _BITS_PER_BYTE = 10
@@ -119,8 +120,10 @@ class _State(Enum):
 class Line:
     """One exchange after the other; `advance` is called until it gives an outcome."""
 
-    def __init__(self, timing: Timing) -> None:
+    def __init__(self, timing: Timing, other: OtherMaster | None = None) -> None:
+        """`other`: hears all that comes and is no reply; it outlives a line that starts afresh."""
         self.timing = timing
+        self.other = OtherMaster() if other is None else other
         self._state = _State.IDLE
         self._quiet_since_s = float("-inf")
         self._quiet_needed_s = timing.gap_s
@@ -144,6 +147,11 @@ class Line:
         assert self._state is _State.READING, "ask first"
         return self._reading(now_s, received)
 
+    def waited(self, received: bytes, now_s: float) -> None:
+        """This had come before the last `Send`, unread: it belongs to no exchange."""
+        if received:
+            self.other.hear(received, now_s)
+
     def _to_gap(self, now_s: float, quiet_s: float) -> None:
         self._state = _State.GAP
         self._quiet_needed_s = quiet_s
@@ -151,6 +159,7 @@ class Line:
 
     def _in_gap(self, now_s: float, received: bytes) -> Send | Wait:
         if received:
+            self.other.hear(received, now_s)
             self._clean = False
             self._quiet_since_s = now_s
             self._quiet_needed_s = self.timing.silence_s  # somebody else is talking: let them finish
@@ -161,6 +170,7 @@ class Line:
         self._reader = ReplyReader(self._request, self._counts)
         self._tries_left -= 1
         frame = self._request.frame
+        self.other.sent(frame)
         self._sent_s = now_s + len(frame) * self.timing.byte_s
         self._heard_s = self._sent_s
         self._end_s = self._sent_s + self.timing.reply_s_max + FRAME_BYTES_MAX * self.timing.byte_s
@@ -180,11 +190,15 @@ class Line:
             earliest_s = max(self._heard_s, self._sent_s) + wanted * self.timing.byte_s
             return Wait(until_s, wanted, min(earliest_s, until_s))
         self._quiet_since_s = self._heard_s
+        if reader.anything:
+            self.other.hear(reader.received, now_s)
         return self._failed(now_s, silent=not reader.anything)
 
     def _replied(self, reply: Reply, now_s: float) -> Send | Wait | Outcome:
         self._quiet_since_s = now_s
         self._clean = self._clean and not self._reader.noisy
+        if self._reader.noisy:
+            self.other.hear(self._reader.received, now_s)
         if not reply.ok and reply.data[0] in DAMAGED_ON_THE_WAY and self._tries_left:
             return self._again(now_s)
         self._state = _State.IDLE

@@ -12,6 +12,7 @@ from typing import Any
 
 from hw.errors import ExtraMissingError, PortError
 from hw.pistack.line import BAUD
+from hw.pistack.other_master import HEARD_BYTES_MAX
 
 _WRITE_S_MAX = 1.0
 """A frame has seven bytes at most: a port that does not take them in this time never will."""
@@ -40,11 +41,14 @@ class SerialWire:
         """Monotonic seconds."""
         return time.monotonic()
 
-    def send(self, frame: bytes) -> None:
+    def send(self, frame: bytes) -> bytes:
         """See `Wire`."""
         try:
-            self._serial.reset_input_buffer()
+            waiting = min(self._serial.in_waiting, HEARD_BYTES_MAX)
+            waited = bytes(self._serial.read(waiting)) if waiting else b""
+            self._serial.reset_input_buffer()  # more may come after what the terminal had room for
             self._serial.write(frame)
+            return waited
         except self._failures as error:
             raise self._gone(error) from error
 

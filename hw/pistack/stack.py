@@ -11,10 +11,13 @@ from collections.abc import Generator, Iterable
 from types import TracebackType
 from typing import Self, TypeVar
 
+from attrs import evolve
+
 from hw.errors import PortError
 from hw.pistack import commands, scripts
 from hw.pistack.commands import BOARDS_MAX, Command, board_address
 from hw.pistack.line import Line, Outcome, Timing
+from hw.pistack.other_master import OtherMaster
 from hw.pistack.scripts import Ask, Identity, Memory
 from hw.pistack.sweep import BUDGET_S, Sweep, sweep
 from hw.pistack.wire import Wire, run
@@ -40,7 +43,7 @@ class PiStack:
             commands.checked_address(address)
         self.memory = Memory()
         self._wire = wire
-        self._line = Line(timing or Timing())
+        self._line = Line(timing or Timing(), OtherMaster())
 
     def __enter__(self) -> Self:
         return self
@@ -59,13 +62,14 @@ class PiStack:
         try:
             return run(script, self._line, self._wire)
         except PortError:
-            self._line = Line(self._line.timing)
+            self._line = Line(self._line.timing, self._line.other)
             self.memory.in_step = False
             raise
 
     def sweep(self, budget_s: float = BUDGET_S) -> Sweep:
         """All readings of all boards. Raises `PortError` only."""
-        return self.run(sweep(self.memory, self.addresses, self.now_s(), budget_s))
+        swept = self.run(sweep(self.memory, self.addresses, self.now_s(), budget_s))
+        return evolve(swept, other_master_s=self._line.other.heard_s)
 
     def search(self, addresses: Iterable[int] | None = None) -> tuple[Identity, ...]:
         """Which boards there are; at every address that there can be, unless told where. Raises `PortError` only."""

@@ -99,6 +99,8 @@ class Sweep:
     boards: tuple[BoardState, ...]
     complete: bool
     """False where time ran out: the boards not reached are stale, and may well be there."""
+    other_master_s: float | None = None
+    """When somebody else was last heard asking boards on this bus; None: never, or on a wire that cannot tell (I2C)."""
 
 
 def sweep(

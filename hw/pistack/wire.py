@@ -18,8 +18,8 @@ class Wire(Protocol):
         """A clock that never goes back."""
         ...
 
-    def send(self, frame: bytes) -> None:
-        """Forget what has been received, and write this. May return before the last bit is out."""
+    def send(self, frame: bytes) -> bytes:
+        """Write this, and give what had come before and waited: it is no reply. May return before the last bit is out."""
         ...
 
     def receive(self, wanted_bytes: int, earliest_s: float, until_s: float) -> bytes:
@@ -51,7 +51,7 @@ def _exchange(ask: Ask, line: Line, wire: Wire) -> Outcome:
     while True:
         match line.advance(wire.now_s(), received):
             case Send(frame):
-                wire.send(frame)
+                line.waited(wire.send(frame), wire.now_s())
                 received = b""
             case Wait(until_s, wanted_bytes, earliest_s):
                 received = wire.receive(wanted_bytes, earliest_s, until_s)

@@ -351,16 +351,17 @@ class Host:
         if self.node.power.may_have_bus(self.steady_s()):
             self.stack.sweep(self, self._swept)
         else:
+            self.stack.leave(self)
             self.node.power.bus_lost("", self.steady_s())
             self.later(SWEEP_S, self._sweep)
 
-    def _swept(self, bays: list[BaySeen], took_s: float) -> None:
-        self.later(took_s, self._found, bays)
+    def _swept(self, bays: list[BaySeen], other_s_ago: float | None, took_s: float) -> None:
+        self.later(took_s, self._found, bays, other_s_ago)
 
-    def _found(self, bays: list[BaySeen]) -> None:
+    def _found(self, bays: list[BaySeen], other_s_ago: float | None) -> None:
         now_s = self.steady_s()
         life = self.life
-        self.tell_power(lambda part, wall_s: part.swept(bays, now_s, wall_s))
+        self.tell_power(lambda part, wall_s: part.swept(bays, now_s, wall_s, other_s_ago))
         if self.life != life or self.node is None or self.node.power is None:
             return
         owner = self.node.power.owner

@@ -35,6 +35,8 @@ BEAT_S = 5.2
 SWEEP_S = 10.0
 HURRIED_S = 3.0
 LIMITS = RecoveryLimits(silent_s=60.0, tries_max=4, cool_down_s=45.0, boot_s=60.0, off_s=2.0, off_wait_s=20.0)
+QUIET_S = 45.0
+"""Longer than from one sweep to the end of the next, on a noisy bus too."""
 _AMPERES = 0.45
 SUPPLY_V = 12.0
 BAD_SUPPLY_V = (0.0, 5.4, 6.0)
@@ -60,6 +62,7 @@ def stack_settings(
         has_port=has_port,
         owners=frozenset(node_ids) if len(node_ids) > 1 else frozenset(),
         recovery=LIMITS,
+        quiet_s=QUIET_S,
     )
 
 
@@ -97,8 +100,10 @@ class WorldStack:
             seed=seed,
             on_happened=self._happened,
             in_chunks=True,
+            masters=scenario.stack_owners,
         )
-        self._wire = VirtualWire(self._bus)
+        self._wires = [VirtualWire(self._bus, master=number) for number in range(scenario.stack_owners)]
+        """Each owner has a converter on the same pair. Their sweeps take turns, for each is done in one go."""
         self._pistacks: dict[int, tuple[int, PiStack]] = {}
         """Node -> life of its daemon, and what that has learned of the bus."""
         self._beat_s: dict[Place, float] = {}
@@ -146,10 +151,14 @@ class WorldStack:
 
     # ------------------------------------------------------------------ time
 
+    @property
+    def _clock_s(self) -> float:
+        """How far the bus has come: a sweep is ahead of the world."""
+        return max(wire.clock_s for wire in self._wires)
+
     def _tick(self) -> None:
         now_s = self._heap.now_s
-        if now_s > self._wire.clock_s:
-            self._wire.clock_s = now_s
+        if now_s > self._clock_s:
             for place, host in self._hosts.items():
                 if not host.beating():
                     self._beats_since_s.pop(place, None)
@@ -187,22 +196,27 @@ class WorldStack:
 
     # ------------------------------------------------------------------ what the node with the bus does
 
-    def sweep(self, owner: Host, done: Callable[[list[BaySeen], float], None]) -> None:
-        """Read everything; `done` is called with what was found and how long it took."""
+    def sweep(self, owner: Host, done: Callable[[list[BaySeen], float | None, float], None]) -> None:
+        """Read everything; `done` is called with what was found, how long ago another master was heard, and how long it took."""
         stack = self._stack(owner)
-        began_s = self._wire.clock_s
+        began_s = stack.now_s()
         swept = stack.sweep()
         bays = [
             b
             for board in swept.boards
             for b in bays_of(board.address, board.present, board.readings, board.bays)
         ]
-        done(bays, self._wire.clock_s - began_s)
+        other_s_ago = None if swept.other_master_s is None else stack.now_s() - swept.other_master_s
+        done(bays, other_s_ago, stack.now_s() - began_s)
+
+    def leave(self, owner: Host) -> None:
+        """It has the bus no more, and closes its port."""
+        self._pistacks.pop(owner.number, None)
 
     def switch(self, owner: Host, effect: SwitchBay) -> tuple[str, float]:
         """Do this to a bay; the error in words, and how long it took."""
         stack, place = self._stack(owner), effect.place
-        began_s = self._wire.clock_s
+        began_s = stack.now_s()
         if effect.step is not Step.ON and place in self._hosts:
             beats_for_s = self._heap.now_s - self._beats_since_s.get(place, self._heap.now_s)
             self._checker.bay_switched(self._hosts[place].number, owner.number, beats_for_s)
@@ -215,15 +229,17 @@ class WorldStack:
                 case Step.CUT:
                     stack.cut_off(place.address, place.bay)
         except HwError as error:
-            return str(error), self._wire.clock_s - began_s
-        return "", self._wire.clock_s - began_s
+            return str(error), stack.now_s() - began_s
+        return "", stack.now_s() - began_s
 
     def _stack(self, owner: Host) -> PiStack:
         """What this life of its daemon has learned of the bus."""
-        self._wire.clock_s = max(self._wire.clock_s, self._heap.now_s)
+        wire = self._wires[owner.number]
+        wire.clock_s = max(self._clock_s, self._heap.now_s)
         life, stack = self._pistacks.get(owner.number, (-1, None))
         if stack is None or life != owner.life:
-            stack = PiStack(self._wire, addresses=sorted(self._boards))
+            self._bus.came(wire.clock_s, owner.number)  # a port that was closed has heard nothing
+            stack = PiStack(wire, addresses=sorted(self._boards))
             self._pistacks[owner.number] = owner.life, stack
         return stack
 

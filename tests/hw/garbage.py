@@ -62,7 +62,7 @@ class FuzzedWire:
     def now_s(self) -> float:
         return self.clock_s
 
-    def send(self, frame: bytes) -> None:
+    def send(self, frame: bytes) -> bytes:
         self.clock_s += 0.001 * len(frame)
         self._babbling = False
         came, self._late = self._late, b""
@@ -80,6 +80,7 @@ class FuzzedWire:
             came += reply
         cut = self.rng.randrange(1, len(came)) if len(came) > 1 and self.rng.random() < 0.2 else len(came)
         self._coming = [came[cut:], came[:cut]] if cut < len(came) else [came]
+        return b""
 
     def receive(self, _wanted: int, _earliest_s: float, until_s: float) -> bytes:
         while self._coming:

@@ -37,7 +37,8 @@ def test_a_sweep_on_a_real_terminal(terminal: Terminal, capsys: pytest.CaptureFi
     code, out, _ = run(capsys, "sweep", "--port", terminal.path, "--baud", str(FAST), "--json")
     swept = json.loads(out)
     assert code == 0
-    assert set(swept) == {"schema", "took_s", "complete", "boards"}
+    assert set(swept) == {"schema", "took_s", "complete", "other_master_age_s", "boards"}
+    assert swept["other_master_age_s"] is None
     assert [board["address"] for board in swept["boards"]] == [0, 2]
     assert set(swept["boards"][0]) == {"address", "present", "firmware", "hardware", "readings", "bays"}
     assert [len(bay) for bay in swept["boards"][0]["bays"]] == [5, 5]

@@ -24,20 +24,27 @@ PATIENCE_S = 120.0
 class Rack:
     """A host with the bus, and two relays in the bays of one board."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, masters: int = 1) -> None:
         self.maintainers = Maintainers.ceremony(folder / "maintainers")
         self.cluster = Cluster(
             ClusterSettings(
                 folder, self.maintainers.root_file, 0, None, token_file=self.maintainers.token_file
             )
         )
-        self.rig = StackRig(folder, 2)
-        bus = f'[stack]\nname = "rack"\nport = "{self.rig.port}"\nboards = [0]\nsweep_s = 0.5\n[recovery]\noff_wait_s = 20\n'
-        self.host = self.cluster.add("host", slots=False, more=bus)
+        self.rig = StackRig(folder, 2, masters)
+        self.hosts = [
+            self.cluster.add("host" if number == 0 else f"host-{number}", slots=False, more=self._bus(port))
+            for number, port in enumerate(self.rig.ports)
+        ]
+        self.host = self.hosts[0]
         self.nodes = [self._seated(folder, number) for number in range(2)]
         self.rig.start()
-        self.host.start()
+        for host in self.hosts:
+            host.start()
         self.rig.put(dict(zip(self.rig.places, self.nodes, strict=True)))
+
+    def _bus(self, port: str) -> str:
+        return f'[stack]\nname = "rack"\nport = "{port}"\nboards = [0]\nsweep_s = 0.5\n[recovery]\noff_wait_s = 20\n'
 
     def _seated(self, folder: Path, number: int) -> NodeProcess:
         place = self.rig.places[number]
@@ -52,6 +59,11 @@ class Rack:
         stacks = (self.host.get("/v1/stack") or {"stacks": []})["stacks"]
         bays = [bay for stack in stacks for board in stack["boards"] for bay in board["bays"]]
         return next((bay for bay in bays if bay["bay"] == f"0:{number}"), {})
+
+    def own(self, host: NodeProcess) -> dict[str, Any]:
+        """What a host says of itself, without what it says nothing of."""
+        own = (host.get("/v1/stack") or {"own": {}})["own"]
+        return {key: value for key, value in own.items() if value is not None}
 
     def fruit(self, *words: str, key: Path, at: NodeProcess) -> subprocess.CompletedProcess[str]:
         """`fruit stack`, at any node."""
@@ -68,6 +80,14 @@ class Rack:
 @pytest.fixture
 def rack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rack]:
     made = Rack(tmp_path_factory.mktemp("r"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def shared_rack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rack]:
+    """Two hosts on the bus, of which neither is told of the other."""
+    made = Rack(tmp_path_factory.mktemp("r"), masters=2)
     yield made
     made.close()
 
@@ -113,3 +133,22 @@ def test_operators_switch_bays_from_anywhere_and_nobody_else_does(rack: Rack, tm
         answer = client.post("/v1/records", content=bytes.fromhex(held["record"]))
     assert answer.json()["outcome"] == "older"
     assert rack.bay(0)["powered"] is True
+
+
+def test_two_daemons_on_one_bus_hear_each_other_on_it_and_switch_nothing(shared_rack: Rack) -> None:
+    """Both would act on the same bays, each as if it were alone."""
+    rack = shared_rack
+    operator = rack.maintainers.root_file.parent / "operator.key"
+    until("both beat, and their seats are known", lambda: all(
+        rack.bay(n).get("heartbeat") and rack.bay(n).get("name") == f"node-{n}" for n in range(2)
+    ))  # fmt: skip
+    for host in rack.hosts:
+        until(
+            "it hears the other on the bus",
+            lambda host=host: "another master" in rack.own(host).get("bus_waits", ""),
+        )
+    done = rack.fruit("off", "node-0", key=operator, at=rack.host)
+    assert done.returncode == 0, done.stderr
+    until("it says that it waits", lambda: "waits: another master asks" in rack.bay(0)["why"])
+    assert rack.bay(0)["powered"] is True
+    assert rack.nodes[0].running

@@ -96,6 +96,15 @@ def test_without_a_stack_it_says_what_to_do() -> None:
     assert "/dev/ttyUSB0: no such device" in drawn(trouble)
 
 
+def test_what_waits_because_of_another_master_is_shown() -> None:
+    """A command that waits, or a turn that does not come, would look like a failure."""
+    own = {"stack": "rack-1", "owns": True, "trouble": "", "bus_waits": "another master asks the boards"}
+    assert "turns and switching wait: another master asks the boards" in drawn(answer(own=own))
+    told = drawn(answer(own={**own, "trouble": "mend the network"}))
+    assert "mend the network" in told
+    assert "switching wait" not in told
+
+
 def test_who_is_asked_to_pause_is_told() -> None:
     """A heart that stops because somebody looks for its bay would be taken for a failure."""
     assert "4c4c4c4c is asked to pause its heartbeat" in drawn(answer(learning="4c" * 20))
