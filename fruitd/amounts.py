@@ -1,4 +1,4 @@
-"""Sizes, rates and times as people read them."""
+"""Sizes, rates, energies and times as people read them."""
 
 from __future__ import annotations
 
@@ -21,6 +21,13 @@ def size(amount_bytes: float) -> str:
 def rate(bytes_per_s: float) -> str:
     """`12.3 MiB/s`."""
     return f"{size(bytes_per_s)}/s"
+
+
+def energy(joules: float) -> str:
+    """`912 J`, `156.4 kJ`; from a tenth of a kilowatt-hour on `0.52 kWh`."""
+    if joules < 999.5:
+        return f"{joules:.0f} J"
+    return f"{joules / 1000:.1f} kJ" if joules < 360_000 else f"{joules / 3.6e6:.2f} kWh"
 
 
 def duration(seconds: float) -> str:

@@ -1,8 +1,8 @@
 """The routes of the API: what may be asked, how large it may be, and what the answers mean.
 
-Reading: GET /v1/status, /v1/nodes, /v1/members, /v1/stack, /v1/history?limit=, /v1/doctor, /v1/records?kind=, /v1/watch (one
-status a line). Acting: POST /v1/hold, /v1/resume, /v1/reload, /v1/rollback, /v1/lift, /v1/publish, /v1/stack/map, each with a
-JSON object as its body; POST /v1/records with one encoded record.
+Reading: GET /v1/status, /v1/nodes, /v1/members, /v1/stack, /v1/stack/history?hours=&bay=&points=, /v1/history?limit=,
+/v1/doctor, /v1/records?kind=, /v1/watch (one status a line). Acting: POST /v1/hold, /v1/resume, /v1/reload, /v1/rollback,
+/v1/lift, /v1/publish, /v1/stack/map, each with a JSON object as its body; POST /v1/records with one encoded record.
 An answer that is not 200 is {"error": one line for a person}. docs/api.md holds every schema.
 """
 
@@ -26,6 +26,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from fruitd.api.port import Json, NodeView
 from fruitd.errors import FruitError, RefusedError, RetryError, UsageError
 from fruitd.logs import get_logger
+from swarm.power import ADDRESS_MAX, Place
 
 BODY_BYTES_MAX = 16 * 1024 * 1024
 """A torrent file++ of 8 MiB and a manifest, as base64 in JSON. Larger: a request could eat the memory."""
@@ -45,6 +46,12 @@ NODES_ASKED_MAX = 32
 """Bays of a stack."""
 HISTORY_LIMIT = 50
 HISTORY_LIMIT_MAX = 2000
+STACK_HOURS = 24
+STACK_HOURS_MAX = 366 * 24
+"""Further back than the history of a small stack goes."""
+STACK_POINTS = 24
+STACK_POINTS_MAX = 14 * 24 * 4
+"""Two weeks of one bay, every quarter of an hour."""
 WATCH_PAUSE_S = 0.2
 """Least time between two lines of a watch: five a second look alive; more would only cost the node."""
 WATCH_QUIET_S = 1.0
@@ -59,6 +66,7 @@ def node_app(view: NodeView) -> Starlette:
         Route("/v1/nodes", node.nodes, methods=["GET"]),
         Route("/v1/members", node.members, methods=["GET"]),
         Route("/v1/stack", node.stack, methods=["GET"]),
+        Route("/v1/stack/history", node.stack_history, methods=["GET"]),
         Route("/v1/stack/map", node.map_stack, methods=["POST"]),
         Route("/v1/history", node.history, methods=["GET"]),
         Route("/v1/doctor", node.doctor, methods=["GET"]),
@@ -118,12 +126,19 @@ class _Routes:
     async def stack(self, _request: Request) -> Response:
         return _answer(await self._view.stack())
 
+    async def stack_history(self, request: Request) -> Response:
+        query = request.query_params
+        hours = _whole(query.get("hours"), "hours", STACK_HOURS, STACK_HOURS_MAX)
+        points = _whole(query.get("points"), "points", STACK_POINTS, STACK_POINTS_MAX)
+        return _answer(await self._view.stack_history(hours, _place(query.get("bay")), points))
+
     async def map_stack(self, request: Request) -> Response:
         asked = await _object(request, COMMAND_BYTES_MAX, {"nodes"})
         return _answer(await self._view.map_stack(_node_ids(asked.get("nodes", []))))
 
     async def history(self, request: Request) -> Response:
-        return _answer(await self._view.history(_limit(request.query_params.get("limit"))))
+        limit = _whole(request.query_params.get("limit"), "limit", HISTORY_LIMIT, HISTORY_LIMIT_MAX)
+        return _answer(await self._view.history(limit))
 
     async def doctor(self, _request: Request) -> Response:
         return _answer(await self._view.doctor())
@@ -228,12 +243,21 @@ def _one_line(words: str) -> str:
     return " ".join(words.split())[:500]
 
 
-def _limit(text: str | None) -> int:
+def _whole(text: str | None, name: str, default: int, most: int) -> int:
     if text is None:
-        return HISTORY_LIMIT
-    if text.isascii() and text.isdigit() and len(text) <= 6 and 1 <= int(text) <= HISTORY_LIMIT_MAX:
+        return default
+    if text.isascii() and text.isdigit() and len(text) <= 6 and 1 <= int(text) <= most:
         return int(text)
-    raise UsageError(f"limit is not a whole number from 1 to {HISTORY_LIMIT_MAX}")
+    raise UsageError(f"{name} is not a whole number from 1 to {most}")
+
+
+def _place(text: str | None) -> Place | None:
+    if text is None:
+        return None
+    found = re.fullmatch(r"([0-9]{1,3}):([01])", text)
+    if found and int(found[1]) <= ADDRESS_MAX:
+        return Place(int(found[1]), int(found[2]))
+    raise UsageError("bay is not BOARD:BAY such as 3:1")
 
 
 async def _object(request: Request, bytes_max: int, keys: set[str]) -> Json:

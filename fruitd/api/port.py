@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from swarm.power import Place
+
 Json = dict[str, Any]
 
 
@@ -35,6 +37,11 @@ class NodeView(Protocol):
 
     async def stack(self) -> Json:
         """Every stack of boards that is told of, with its bays, and this node's own heart."""
+        ...
+
+    async def stack_history(self, hours: int, place: Place | None, points: int) -> Json:
+        """What was measured of all bays, or of one, in these last hours (1 to 8,784), as at most so many points for each bay; a
+        node that may have the bus only."""
         ...
 
     async def map_stack(self, node_ids: list[bytes]) -> Json:

@@ -12,6 +12,7 @@ import typer
 from fruitd.amounts import line
 from fruitd.cli.client import DEFAULT_SOCKET, NodeClient
 from fruitd.cli.maintainer_options import command_group
+from fruitd.cli.stack_history import history
 from fruitd.cli.stack_switch import add_switching
 from fruitd.errors import RefusedError
 
@@ -43,6 +44,9 @@ def show(socket: SocketOption = DEFAULT_SOCKET, as_json: JsonOption = False) -> 
     from fruitd.cli.stack_picture import stack
 
     Console(highlight=False).print(stack(answer))
+
+
+app.command("history")(history)
 
 
 @app.command("map")

@@ -107,7 +107,7 @@ def _switching(action: Action) -> Any:
     ) -> None:
         root = _root(trust)
         with closing(NodeClient(socket)) as client:
-            name, bay = _bay_of(node, stack, client.get("/v1/stack"))
+            name, bay = bay_of(node, stack, client.get("/v1/stack"))
             now_s = time.time()
             command = SwitchCommand(
                 swarm=root.swarm,
@@ -224,7 +224,7 @@ def _bays(answer: Json) -> list[tuple[str, Json]]:
     ]
 
 
-def _bay_of(words: str, stack: str, answer: Json) -> tuple[str, Json]:
+def bay_of(words: str, stack: str, answer: Json) -> tuple[str, Json]:
     """The one bay that is meant. Raises `RefusedError` for none, and for more than one."""
     bays = [(name, bay) for name, bay in _bays(answer) if not stack or name == stack]
     if re.fullmatch(r"\d{1,3}:[01]", words):

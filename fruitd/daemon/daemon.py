@@ -157,6 +157,8 @@ class Daemon:
     def close(self) -> None:
         """What must be on disk when the daemon ends in order; a daemon that is killed does without."""
         self._notifier.stopping()
+        if self.stack_bus is not None:
+            self.stack_bus.figures.save_at_end()
         self.bytes.save_at_end()
         self.transfer.close()
         self.state.close()

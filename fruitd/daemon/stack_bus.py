@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from fruitd.daemon.stack_figures import StackFigures
 from fruitd.logs import get_logger
 from fruitd.power.effects import Step, SwitchBay
 from fruitd.power.seen import BaySeen, bays_of
@@ -45,6 +46,7 @@ class StackBus:
         self._waiting: deque[SwitchBay] = deque(maxlen=WAITING_MAX)
         self._asked = trio.Event()
         self._told = ""
+        self.figures = StackFigures(daemon)
         self.forbidden = ""
         """Why nothing may be switched now: what is being done could not be made durable. "" where it may."""
 
@@ -80,6 +82,7 @@ class StackBus:
         now_s = daemon.time.now_s()
         daemon.submit_power(lambda p, wall_s: p.swept(bays, now_s, wall_s, other_s_ago))
         await trio.lowlevel.checkpoint()
+        await self.figures.swept(bays, now_s)
         await self._pause(began_s, cpu_s)
 
     async def _pause(self, began_s: float, cpu_s: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fruitd.amounts import line
 from fruitd.errors import RefusedError
 from swarm.news.record import Record
 from swarm.power import FIGURES, HEALTH_KIND, POWER_KIND, BayPower, NodeHealth
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from fruitd.daemon.daemon import Daemon
 
 Json = dict[str, Any]
+NAMED_MAX = 4
+"""Stacks named in a refusal."""
 
 
 def stacks_of(daemon: Daemon) -> Json:
@@ -42,10 +45,7 @@ def learn(daemon: Daemon, asked: list[bytes]) -> Json:
     """Begin to find out who sits where; raises `RefusedError` at a node that has no bus."""
     owner, name = daemon.power.owner, daemon.config.stack.name
     if owner is None:
-        trouble = f": {daemon.power.trouble}" if daemon.power.trouble else ""
-        raise RefusedError(
-            f"this node has the bus of no stack{trouble}; ask the one that fruit stack show names"
-        )
+        raise no_bus(daemon)
     healths = daemon.power.healths()
     beating = [node_id for node_id, health in sorted(healths.items()) if health.beat]
     chosen = asked or [node_id for node_id in beating if owner.seating.place_of(node_id) is None]
@@ -54,6 +54,17 @@ def learn(daemon: Daemon, asked: list[bytes]) -> Json:
         raise RefusedError(f"{', '.join(strangers)} does not say that it beats on a board of stack {name}")
     waiting = owner.learn(chosen)
     return {"stack": name, "waiting": [node_id.hex() for node_id in waiting]}
+
+
+def no_bus(daemon: Daemon) -> RefusedError:
+    """What is said where something is asked that only the node with the bus knows."""
+    trouble = f": {daemon.power.trouble}" if daemon.power.trouble else ""
+    stacks = [each for each in stacks_of(daemon)["stacks"] if not each["self"]]
+    having = [
+        f"{line(each['owner_name']) or each['owner'][:8]} has {each['name']}'s" for each in stacks[:NAMED_MAX]
+    ]
+    who = ", ".join(having) or "no node tells of having one"
+    return RefusedError(f"this node has the bus of no stack{trouble}; {who}: fruit stack show")
 
 
 def health_rows(daemon: Daemon) -> dict[str, Json]:

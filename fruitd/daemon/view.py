@@ -11,11 +11,12 @@ from fruitd.daemon.fellows import node_rows, own_membership, roll_of, stranger_r
 from fruitd.daemon.held_records import held_records, take_record
 from fruitd.daemon.publishing import take_release
 from fruitd.daemon.reloading import reload, swarm_key_ids
-from fruitd.daemon.stack_view import health_rows, learn, stacks_of
+from fruitd.daemon.stack_view import health_rows, learn, no_bus, stacks_of
 from fruitd.errors import RefusedError, UsageError
 from fruitd.updater import events as update_events
 from fruitd.updater.effects import Note
 from fruitd.updater.journal import SLOTS, Journal, SlotContent, State
+from swarm.power import Place
 from swarm.transfer.port import Source
 
 if TYPE_CHECKING:
@@ -115,6 +116,13 @@ class View:
     async def stack(self) -> Json:
         """See docs/api.md, stack."""
         return {"schema": SCHEMA, **stacks_of(self._daemon)}
+
+    async def stack_history(self, hours: int, place: Place | None, points: int) -> Json:
+        """See docs/api.md, history of a stack."""
+        bus = self._daemon.stack_bus
+        if bus is None:
+            raise no_bus(self._daemon)
+        return {"schema": SCHEMA, **await bus.figures.history(hours, place, points)}
 
     async def records(self, kind: str) -> Json:
         """See docs/api.md, records."""

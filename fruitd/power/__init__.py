@@ -13,6 +13,7 @@ learning.py    finding that out by a heart that pauses
 turns.py       two Pis of one board never update at the same time
 recovery.py    a bay that has fallen silent is power-cycled, by rules
 energy.py      joules
+averages.py    what was measured, in rows of a quarter of an hour
 document.py    what the owner must remember across a power cut
 part.py        own and owner, as the node's core sees them
 """

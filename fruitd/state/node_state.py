@@ -203,6 +203,11 @@ class NodeState:
             else:
                 self._wrote(the_rest=True)
 
+    def has_room(self) -> bool:
+        """False while the disk is full: then only the journal is written, and nothing that could be done without."""
+        with self._gate:
+            return self._reserve.held()
+
     def _wrote(self, the_rest: bool) -> None:
         if the_rest:
             self._waiting.clear()

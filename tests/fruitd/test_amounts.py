@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fruitd.amounts import duration, line, moment, rate, size
+from fruitd.amounts import duration, energy, line, moment, rate, size
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,22 @@ def test_sizes(amount: int, words: str) -> None:
     """An operator would misread how much is still to come by a factor of 1,000."""
     assert size(amount) == words
     assert rate(amount) == f"{words}/s"
+
+
+@pytest.mark.parametrize(
+    ("joules", "words"),
+    [
+        (0, "0 J"),
+        (999.4, "999 J"),
+        (999.6, "1.0 kJ"),
+        (156_231.7, "156.2 kJ"),
+        (360_000, "0.10 kWh"),
+        (3.6e6, "1.00 kWh"),
+    ],
+)
+def test_energies(joules: float, words: str) -> None:
+    """A bill would be off by a factor of 3.6."""
+    assert energy(joules) == words
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,23 @@ def test_operators_switch_bays_from_anywhere_and_nobody_else_does(rack: Rack, tm
     assert answer.json()["outcome"] == "older"
     assert rack.bay(0)["powered"] is True
 
+    rack.host.stop()  # in order: what it has measured is kept
+    rack.host.start()
+    until("what was measured is told", lambda: rack.host.get("/v1/stack/history?hours=1") is not None)
+    one, other = (rack.host.get("/v1/stack/history?hours=1") or {})["bays"]
+    assert (one["bay"], other["bay"]) == ("0:0", "0:1")
+    assert 0 < one["powered_share"] < 1
+    assert other["powered_share"] == 1
+    assert other["energy_j"] == pytest.approx(other["watts_mean"] * other["measured_s"], rel=0.01)
+    assert one["energy_j"] > 0
+    assert 4.5 < other["volts_min"] <= other["volts_mean"] < 5.5
+    elsewhere = subprocess.run(
+        [sys.executable, "-c", "from fruitd.cli import main; main()", "stack", "history", "--socket", str(second.socket)],
+        capture_output=True, text=True, check=False, timeout=PATIENCE_S,
+    )  # fmt: skip
+    assert elsewhere.returncode == 1
+    assert "host has rack's" in elsewhere.stderr
+
 
 def test_two_daemons_on_one_bus_hear_each_other_on_it_and_switch_nothing(shared_rack: Rack) -> None:
     """Both would act on the same bays, each as if it were alone."""

@@ -10,6 +10,7 @@ from fruitd.api.changes import Changes
 from fruitd.errors import RefusedError, UsageError
 from swarm.errors import RefusedError as SwarmRefusedError
 from swarm.news.record import Record
+from swarm.power import Place
 from swarm.trust.keys import key_id
 
 IMAGE_BYTES = 560 * 1024 * 1024
@@ -58,6 +59,7 @@ class FakeNode:
         self.held_back: str | None = None
         self.records_held: list[dict[str, Any]] = []
         self.reloads = 0
+        self.asked_history: list[tuple[int, Place | None, int]] = []
         self.others: list[dict[str, Any]] = []
 
     def offer(self, release: int, *, reused: int) -> None:
@@ -229,6 +231,19 @@ class FakeNode:
         own = {"stack": "rack-1", "owns": True, "trouble": "", "held_back": None, **POWER}
         events = [{"at_s": 1_800_000_000, "why": "bay 3:1 (fruit-04): silent for 184 s, power cycle 1 of 3"}]
         return {"schema": 1, "own": own, "stacks": [rack], "events": events, "learning": None}
+
+    async def stack_history(self, hours: int, place: Place | None, points: int) -> dict[str, Any]:
+        self.asked_history.append((hours, place, points))
+        figures = {
+            "watched_s": 3600.0, "measured_s": 3600.0, "energy_j": 6516.2, "watts_mean": 1.81, "watts_max": 2.64,
+            "volts_mean": 5.042, "volts_min": 4.981, "amperes_mean": 0.359, "powered_share": 1.0, "beat_share": 1.0,
+        }  # fmt: skip
+        bay = {"bay": str(place or Place(3, 1)), "node": "4c" * 20, "name": "fruit-04", **figures}
+        since_s, until_s = NOW_S - 3600 * hours, NOW_S
+        return {
+            "schema": 1, "stack": "rack-1", "owns": True, "trouble": "", "since_s": int(since_s), "until_s": int(until_s),
+            "span_s": 3600, "bays": [{**bay, "points": [{"at_s": int(since_s), **figures}]}],
+        }  # fmt: skip
 
     async def map_stack(self, node_ids: list[bytes]) -> dict[str, Any]:
         return {"schema": 1, "stack": "rack-1", "waiting": [node_id.hex() for node_id in node_ids]}

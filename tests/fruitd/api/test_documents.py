@@ -38,6 +38,7 @@ def test_the_examples_have_the_shape_of_the_answers() -> None:
             await node.status(),
             await node.nodes(),
             await node.stack(),
+            await node.stack_history(24, None, 24),
             await node.members(),
             await node.reload(),
             await node.records("manifest"),

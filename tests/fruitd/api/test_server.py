@@ -21,6 +21,7 @@ import fruitd.api.server
 from fruitd.api.server import listen, serve_api
 from fruitd.errors import RetryError, SlotError, UsageError
 from swarm.news.record import Record, Signature
+from swarm.power import Place
 from tests.fruitd.api.fake_node import FakeNode
 
 
@@ -81,6 +82,21 @@ def test_acting_changes_the_node(tmp_path: Path) -> None:
     run(test, node, tmp_path / "api.sock")
 
 
+def test_the_history_of_a_stack_is_asked_for_as_meant(tmp_path: Path) -> None:
+    """An hour would be asked for and a day shown, or another bay."""
+    node = FakeNode()
+
+    async def test(client: httpx.AsyncClient) -> None:
+        answer = await client.get("/v1/stack/history")
+        assert answer.json() == await node.stack_history(24, None, 24)
+        for query in ("hours=336&points=1344&bay=254:0", "hours=1&bay=003:1"):
+            assert (await client.get(f"/v1/stack/history?{query}")).status_code == 200
+
+    run(test, node, tmp_path / "api.sock")
+    asked = [(24, None, 24), (24, None, 24), (336, Place(254, 0), 1344), (1, Place(3, 1), 24)]
+    assert node.asked_history == asked
+
+
 def test_publishing_carries_the_bytes_unchanged(tmp_path: Path) -> None:
     """A signed release would reach the node damaged, and no node would accept it."""
     node = FakeNode()
@@ -124,6 +140,14 @@ GOOD = {"manifest": "bQ==", "torrent": "ZA==", "image": "/i"}
         ("POST", "/v1/publish", GOOD | {"torrent": "Z?"}, 400, "torrent is not a text in base64"),
         ("POST", "/v1/publish", GOOD | {"manifest": ""}, 400, "manifest is not a text in base64"),
         ("POST", "/v1/publish", GOOD | {"torrent": "bQ=="}, 400, "the torrent is not bencoding"),
+        ("GET", "/v1/stack/history?hours=0", None, 400, "hours is not a whole number from 1 to 8784"),
+        ("GET", "/v1/stack/history?hours=8785", None, 400, "hours is not a whole number from 1 to 8784"),
+        ("GET", "/v1/stack/history?hours=1.5", None, 400, "hours is not a whole number"),
+        ("GET", "/v1/stack/history?points=1345", None, 400, "points is not a whole number from 1 to 1344"),
+        ("GET", "/v1/stack/history?bay=3", None, 400, "bay is not BOARD:BAY such as 3:1"),
+        ("GET", "/v1/stack/history?bay=255:0", None, 400, "bay is not BOARD:BAY"),
+        ("GET", "/v1/stack/history?bay=3:2", None, 400, "bay is not BOARD:BAY"),
+        ("GET", "/v1/stack/history?bay=%D9%A3:1", None, 400, "bay is not BOARD:BAY"),
         ("POST", "/v1/rollback", b"", 409, "nothing to go back to"),
         ("POST", "/v1/lift", b'{"release": 7}', 409, "release 7 is not quarantined"),
         ("POST", "/v1/lift", b'{"release": true}', 400, "release is not the number of a release"),
