@@ -228,7 +228,7 @@ class FakeNode:
             "self": True,
             "boards": [board],
         }
-        own = {"stack": "rack-1", "owns": True, "trouble": "", "held_back": None, **POWER}
+        own = {"stack": "rack-1", "owns": True, "trouble": "", "bus_waits": None, "held_back": None, **POWER}
         events = [{"at_s": 1_800_000_000, "why": "bay 3:1 (fruit-04): silent for 184 s, power cycle 1 of 3"}]
         return {"schema": 1, "own": own, "stacks": [rack], "events": events, "learning": None}
 
