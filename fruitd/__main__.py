@@ -16,7 +16,7 @@ from fruitd.daemon.assembly import assemble
 from fruitd.daemon.daemon import Daemon
 from fruitd.daemon.sd_notify import Notifier, take_notifier
 from fruitd.errors import FruitError, UsageError
-from fruitd.heap import map_large_parts
+from fruitd.heap import forget_beginnings, map_large_parts
 from fruitd.logs import get_logger, setup_logging
 from swarm.errors import SwarmError
 
@@ -65,6 +65,7 @@ def main() -> int:
 async def _run(config: Config, notifier: Notifier) -> int:
     assembly = await assemble(config)
     daemon = Daemon(assembly, notifier)
+    forget_beginnings()
     code = 0
     try:
         async with trio.open_nursery() as nursery:

@@ -1,8 +1,10 @@
-"""What the daemon takes from the system for a moment goes back to it at once."""
+"""What the daemon takes from the system for a moment goes back to it at once, and what it has no use for is not kept."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
+import linecache
 
 _M_MMAP_THRESHOLD = -3
 """From glibc's malloc.h."""
@@ -19,3 +21,13 @@ def map_large_parts() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES_MIN)
+
+
+def forget_beginnings() -> None:
+    """To be called when everything is loaded that a daemon needs; what it was made of is let go of.
+
+    attrs makes the methods of a class from source, and keeps that for whoever wants to read it in a traceback: more than a MiB
+    here. Classes with slots are made twice, and the first ones wait for the collector.
+    """
+    linecache.clearcache()
+    gc.collect()
