@@ -144,6 +144,8 @@ class ComparisonPace:
             peer.failures = min(peer.failures + 1, 16)
             return _pause_s(peer.failures)
         peer.failures = 0
+        if talk.wide and peer.info.same_site:
+            return None  # asked who else is there: says nothing about what mates have to agree about
         peer.digest = peer.wide = None
         peer.settled = (digest, talk.theirs)
         return None

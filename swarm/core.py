@@ -104,6 +104,7 @@ class SwarmCore(Obtaining):
         self._fanouts = Fanouts(settings.fanout, settings.status_fanout, settings.neighbour_fanout)
         self._meetings = Meetings(self._presence, settings, rng)
         self._acquaintances = Acquaintances(settings.pull_interval_s, settings.far_peers_wanted)
+        self._mates = Acquaintances(settings.pull_interval_s, settings.peers_max)
         self._pace = ComparisonPace()
         self._streams: dict[int, tuple[bytes, Purpose]] = {}
         self._last_token = 0
@@ -275,14 +276,17 @@ class SwarmCore(Obtaining):
             quiet = [peer for peer in others if peer.info.same_site]
             chosen = [*self._presence.links(now_s), *sample(quiet, 1, self._rng)]
         effects: Effects = [*self._presence.ask(chosen, now_s)]
-        far = self._presence.far()
+        far, unheard = self._presence.far(), self._presence.unheard(now_s)
+        if self._mates.wants_more(len(unheard), now_s):
+            effects += self._ask_who_else(unheard, now_s, wide=False)
         if self._presence.speaks:
             effects += self._tell(self._meetings.wanted(now_s))
             if self._acquaintances.wants_more(len(far), now_s):
-                effects += self._ask_who_else(far, now_s)
+                effects += self._ask_who_else(far, now_s, wide=True)
         elif self._acquaintances.wants_more(1, now_s):
-            # For the day on which this node has to speak: whoever does so now tells it of others.
-            effects += self._ask_who_else(self._presence.site.news_gateways(), now_s)
+            # Of mates that multicast does not reach, and of other sites, for the day on which this node has to speak.
+            wide = self._rng.random() < 0.5
+            effects += self._ask_who_else(self._presence.site.news_gateways(), now_s, wide=wide)
         return effects
 
     def _compare_with(self, peer: Peer, now_s: float) -> Effects:
@@ -293,12 +297,13 @@ class SwarmCore(Obtaining):
             return []
         return self._begin_comparison(peer)
 
-    def _tells_of_others(self, peer: Peer) -> Effects:
-        return [] if self._pace.busy_with(peer.info.address) else self._begin_comparison(peer)
+    def _tells_of_others(self, peer: Peer, *, wide: bool) -> Effects:
+        busy = self._pace.busy_with(peer.info.address)
+        return [] if busy else self._begin_comparison(peer, wide=wide)
 
-    def _begin_comparison(self, peer: Peer) -> Effects:
-        theirs = self._presence.digests(peer)[1] or b""
-        wide = not peer.info.same_site
+    def _begin_comparison(self, peer: Peer, *, wide: bool = False) -> Effects:
+        wide = wide or not peer.info.same_site
+        theirs = (peer.wide if wide else peer.digest) or b""
         talk = Comparison(peer.info.node_id, peer.info.address, theirs, wide)
         return [self._ask(talk, talk.address, talk.begin(self._store))]
 
@@ -308,7 +313,7 @@ class SwarmCore(Obtaining):
         failed = False
         match reply:
             case SyncReply():
-                self._presence.hear_of(reply.peers, now_s)
+                self._presence.hear_of(reply.peers, now_s, mates=not talk.wide)
                 following = talk.compared(reply, self._store)
             case Records(records=records):
                 count, effects = self._take_in(records, talk.address, Path.COMPARED, now_s)

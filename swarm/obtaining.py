@@ -65,8 +65,8 @@ class Obtaining:
         """A stream for this purpose."""
         raise NotImplementedError
 
-    def _tells_of_others(self, peer: Peer) -> Effects:
-        """Compare stores with a peer that may tell of others, unless that is being done."""
+    def _tells_of_others(self, peer: Peer, *, wide: bool) -> Effects:
+        """Compare stores with a peer that may tell of others, unless that is being done; `wide`: of others anywhere."""
         raise NotImplementedError
 
     # ------------------------------------------------------------------ blobs
@@ -100,16 +100,20 @@ class Obtaining:
             self._search_due_s = now_s + SEARCH_GAP_S
             chosen = sample(self._presence.spoken_to(now_s), SEARCH_PEERS, self._rng)
             effects += self._presence.ask(chosen, now_s)
-            effects += self._ask_who_else(chosen or self._presence.table.all(), now_s)
+            among = chosen or self._presence.table.all()
+            effects += self._ask_who_else(among, now_s, wide=self._presence.speaks)
         return effects
 
-    def _ask_who_else(self, among: Sequence[Peer], now_s: float) -> Effects:
-        """Whoever has what is looked for may be nobody we have met: a comparison of stores tells of other peers too."""
+    def _ask_who_else(self, among: Sequence[Peer], now_s: float, *, wide: bool) -> Effects:
+        """Whoever has what is looked for may be nobody we have met: a comparison of stores tells of other peers too.
+
+        A mate tells of mates; `wide`: of everybody, as it would tell another site.
+        """
         peers = sample(among, 1, self._rng)
         if not peers or now_s < self._who_else_due_s:
             return []
         self._who_else_due_s = now_s + WHO_ELSE_GAP_S
-        return self._tells_of_others(peers[0])
+        return self._tells_of_others(peers[0], wide=wide)
 
     def _blob_candidates(self, infohash: bytes, now_s: float) -> list[PeerInfo]:
         """Holders first, at random within each distance so that no holder gets everybody; then anyone.
@@ -163,7 +167,8 @@ class Obtaining:
         if self._presence.out:
             effects += self._ask_who_holds(holding, now_s)
         if not self.holders(infohash):
-            effects += self._ask_who_else(self._presence.spoken_to(now_s), now_s)
+            among = self._presence.spoken_to(now_s)
+            effects += self._ask_who_else(among, now_s, wide=self._presence.speaks)
         return effects
 
     def _ask_who_holds(self, holding: bytes, now_s: float) -> Effects:

@@ -100,6 +100,7 @@ class Presence:
         self.calling = False
         """This node looks in other sites for something small that its own did not give it in time."""
         self._links: list[bytes] = []
+        self._own_address: Address | None = None
         self._announce_due_s = float("inf")
         self._announced_s = float("-inf")
         self._widely = False
@@ -126,9 +127,13 @@ class Presence:
         return self.out or self.calling or self.site.news_rank() is not None
 
     @property
-    def _knocks(self) -> bool:
-        """Whether contacts and hearsay are asked: where there is no multicast, nodes of one site too meet in no other way."""
-        return self.speaks or not self._settings.beacon
+    def deaf(self) -> bool:
+        """Multicast does not reach all of this site: it is off, or a mate is known that is not heard by it."""
+        return self._watch.deaf
+
+    def unheard(self, now_s: float) -> list[Peer]:
+        """Mates that multicast would have brought to notice by now, and did not."""
+        return self.table.unheard(now_s, self._silence_s() if self._settings.beacon else 0.0)
 
     def spoken_to(self, now_s: float) -> list[Peer]:
         """Whom to tell things one by one: mates that multicast does not reach, and other sites where this node speaks to them."""
@@ -147,7 +152,7 @@ class Presence:
     @property
     def next_s(self) -> float:
         """When to call `on_wakeup` next."""
-        introductions_s = self._introductions.next_s(outside=self._knocks)
+        introductions_s = self._introductions.next_s(outside=self.speaks, deaf=self.deaf)
         times = [introductions_s, self._questions.next_s, self._announce_due_s]
         times.append(self.site.membership.next_s)
         if self._settings.beacon:
@@ -160,9 +165,9 @@ class Presence:
         """The configured contacts, looked up again."""
         self._introductions.set_contacts(contacts, now_s)
 
-    def hear_of(self, addresses: Iterable[Address], now_s: float) -> None:
-        """A peer told of these."""
-        self._introductions.hear_of([a for a in addresses if not self._is_known(a)], now_s)
+    def hear_of(self, addresses: Iterable[Address], now_s: float, *, mates: bool = False) -> None:
+        """A peer told of these; `mates`: one of this site, of others of it."""
+        self._introductions.hear_of([a for a in addresses if not self._is_known(a)], now_s, mates=mates)
 
     def knock_at(self, addresses: Iterable[Address], now_s: float) -> list[SendDatagram]:
         """These are said to hold an image that this node fetches: ask them before all other hearsay, and those known now."""
@@ -208,6 +213,7 @@ class Presence:
         """A hello arrived, by multicast or to this node alone."""
         if hello.me.node_id == self._me.node_id:
             self._introductions.answered(source)
+            self._own_address = source
             return Greeting()
         question = self._questions.answered(hello.pong) if hello.pong else None
         if question is not None:
@@ -233,6 +239,7 @@ class Presence:
 
     def on_wakeup(self, now_s: float) -> tuple[list[SendDatagram], bool]:
         """What is due now, and whether a peer was lost."""
+        self._watch.deaf = not self._settings.beacon or bool(self.unheard(now_s))
         sends, lost = self._chase_unanswered(now_s)
         if self.site.membership.next_s <= now_s:
             more, gone = self._watch.carry_out(self._membership_due(now_s), now_s)
@@ -242,10 +249,10 @@ class Presence:
             sends += self._send_beacon(now_s)
         if self._announce_due_s <= now_s:
             sends += self._announce_to_far(now_s)
-        outside = self._knocks
-        if self._introductions.next_s(outside=outside) <= now_s:
+        who = {"outside": self.speaks, "deaf": self.deaf}
+        if self._introductions.next_s(**who) <= now_s:
             want_more = len(self.far()) < self._settings.far_peers_wanted
-            knocks = self._introductions.due(now_s, self._is_known, want_more=want_more, outside=outside)
+            knocks = self._introductions.due(now_s, self._is_known, want_more=want_more, **who)
             sends += [self.ping(address, b"", now_s) for address in knocks]
         sends += self._ask_doubted(now_s)
         return sends, lost
@@ -428,7 +435,7 @@ class Presence:
         return self._rng.random() * self.table.multicasters < WELCOME_REPLIES
 
     def _is_known(self, address: Address) -> bool:
-        return self.table.at(address) is not None
+        return address == self._own_address or self.table.at(address) is not None
 
     def _silence_s(self) -> float:
         return silence_s(self._settings.beacon_interval_s, self.table.multicasters)

@@ -59,7 +59,7 @@ class Server:
                 return self._who(holding, asker), []
 
     def _sync(self, request: Sync, asker: Address) -> SyncReply:
-        told = worth_telling(self._table.all(), asker)
+        told = worth_telling(self._table.all() if request.wide else self._table.site_mates(), asker)
         chosen = self._rng.sample(told, min(TOLD_PEERS_MAX, len(told)))
         summary = self._store.summary(wide=request.wide)
         whole, rows = differing_rows(summary, request.buckets, ROWS_MAX)

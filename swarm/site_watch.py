@@ -21,7 +21,7 @@ FAVOURS_MAX = 64
 ASKERS_MAX = 4
 """Askers told of one ping; the others have asked further nodes."""
 TOLD_MAX = 3
-"""Mates told of a suspicion one by one where multicast is not used."""
+"""Mates told of a suspicion one by one where multicast does not reach all."""
 
 
 class SiteWatch:
@@ -41,6 +41,8 @@ class SiteWatch:
         self._envelope = envelope
         self._ping = ping
         self._beacon = beacon
+        self.deaf = not beacon
+        """Multicast does not reach all of the site."""
         self._favours: dict[bytes, dict[Address, None]] = {}
 
     def carry_out(self, todo: Iterable[Do], now_s: float) -> tuple[list[SendDatagram], list[Peer]]:
@@ -113,10 +115,9 @@ class SiteWatch:
 
     def _tell_suspicion(self, node_id: bytes) -> list[SendDatagram]:
         suspicion = Suspicion(node_id)
-        if self._beacon:
-            return [SendDatagram(None, self._envelope.seal_datagram(suspicion))]
-        mates = [mate for mate in self._site.mates() if mate.info.node_id != node_id][:TOLD_MAX]
-        return [self._to(mate.info.address, suspicion) for mate in mates]
+        sends = [SendDatagram(None, self._envelope.seal_datagram(suspicion))] if self._beacon else []
+        mates = [mate for mate in self._site.mates() if mate.info.node_id != node_id] if self.deaf else []
+        return sends + [self._to(mate.info.address, suspicion) for mate in mates[:TOLD_MAX]]
 
     def _to(self, address: Address, message: PingFor | Word | Suspicion) -> SendDatagram:
         return SendDatagram(address, self._envelope.seal_datagram(message))

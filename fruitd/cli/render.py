@@ -31,6 +31,7 @@ CONTENT_WORDS = {
 }
 BAR_CELLS = 30
 STRANGERS_SHOWN = 5
+SITES_SHOWN = 50
 
 
 def status(answer: Json) -> RenderableType:
@@ -219,7 +220,8 @@ def nodes(answer: Json) -> RenderableType:
         total += f": {len(counted) - len(behind)} run release {newest}, {len(behind)} another"
     if len(rows) > len(counted):
         total += f"; {len(rows) - len(counted)} more than their tokens admit, not counted"
-    return Group(table, Text(total, style="bold"), *_strangers(answer.get("others", [])))
+    strangers, sites = _strangers(answer.get("others", [])), _sites(answer.get("sites", []))
+    return Group(table, Text(total, style="bold"), *strangers, *sites)
 
 
 def _token(member: Json | None) -> Text:
@@ -237,6 +239,20 @@ def _strangers(others: list[Json]) -> list[RenderableType]:
     )
     more = f" and {len(others) - STRANGERS_SHOWN} more" if len(others) > STRANGERS_SHOWN else ""
     return [Text(f"not members, so not counted: {named}{more}", style="yellow")]
+
+
+def _sites(rows: list[Json]) -> list[RenderableType]:
+    """Other sites, a line each: their nodes tell only each other what they run."""
+    lines: list[RenderableType] = []
+    for row in rows[:SITES_SHOWN]:
+        members = f"{row['members']} members, " if row["members"] is not None else ""
+        heard = f" (last {_heard(row['heard_s_ago'])} ago)" if row["heard_s_ago"] is not None else ""
+        holds = f", holds release {row['release']}" if row["release"] is not None else ""
+        name = line(row["site"]) or "no named site"
+        lines.append(Text(f"  {name}: {members}{row['known']} known here{heard}{holds}"))
+    if len(rows) > SITES_SHOWN:
+        lines.append(Text(f"  and {len(rows) - SITES_SHOWN} more"))
+    return [Text("other sites, as far as this node knows them:"), *lines] if lines else []
 
 
 def reloaded(answer: Json) -> RenderableType:

@@ -9,6 +9,7 @@ from fruitd.daemon import trust_checks
 from fruitd.daemon.doctor import examine
 from fruitd.daemon.fellows import node_rows, own_membership, roll_of, stranger_rows
 from fruitd.daemon.held_records import held_records, take_record
+from fruitd.daemon.other_sites import other_sites
 from fruitd.daemon.publishing import take_release
 from fruitd.daemon.reloading import reload, swarm_key_ids
 from fruitd.daemon.stack_view import health_rows, learn, no_bus, stacks_of
@@ -93,7 +94,7 @@ class View:
         healths = health_rows(self._daemon)
         for row in rows:
             row["power"] = healths.get(row["id"])
-        return {"schema": SCHEMA, "nodes": rows, "others": others}
+        return {"schema": SCHEMA, "nodes": rows, "others": others, "sites": other_sites(self._daemon)}
 
     async def members(self) -> Json:
         """See docs/api.md, members."""

@@ -124,12 +124,21 @@ class WorldFabric:
             pipe = self._pipes[name] = Pipe(self._wan_bytes_per_s if wide else self._lan_bytes_per_s)
         return pipe
 
+    def slow_down(self, node: int, bytes_per_s: float) -> None:
+        """This node's cable carries so much from now on, each way."""
+        for way in ("in", "out"):
+            self._pipe(f"{way} {node}").rate_bytes_per_s = bytes_per_s
+
     # ------------------------------------------------------------------ figures
 
     @property
     def moved_bytes(self) -> int:
         """Image bytes received by all nodes."""
         return sum(p.carried_bytes for name, p in self._pipes.items() if name.startswith("in"))
+
+    def moved_into_site_bytes(self, site: int) -> int:
+        """Image bytes that came into a site over its uplink."""
+        return self._pipe(f"down {site}").carried_bytes
 
     @property
     def moved_between_sites_bytes(self) -> int:

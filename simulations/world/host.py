@@ -77,6 +77,7 @@ class Host:
         self._lit = 0
         self._work: SlotWork | None = None
         self._health_on = False
+        self._hung_until_s = float("-inf")
         self.stack: WorldStack | None = None
         """The boards whose bus this node may have."""
         self._paused_until_s = float("-inf")
@@ -94,7 +95,7 @@ class Host:
 
     def receive(self, data: bytes, source: Address, multicast: bool) -> None:
         """A datagram has come."""
-        if self.core is not None:
+        if self.core is not None and not self._hangs():
             self.carry_out(self.core.on_datagram(data, source, self.steady_s(), multicast=multicast))
 
     def answer(self, request: bytes, source: Address) -> bytes | None:
@@ -119,6 +120,7 @@ class Host:
         self.life += 1
         self._wake_at_s = float("inf")
         self._health_on = False
+        self._hung_until_s = float("-inf")
         self._clock = FlooredClock(BUILT_S)
         self._clock_ahead_s = self._clock.now_s(self._system_s()) - self.world.heap.now_s
         now_s = self.steady_s()
@@ -143,6 +145,14 @@ class Host:
         if self._work is not None:
             self._work.close(at_once=at_once)
             self._work = None
+
+    def hang(self, for_s: float) -> None:
+        """The daemon does nothing for so long (SIGSTOP, a card that does not answer) and then goes on. What comes meanwhile is
+        lost; whoever plans this cuts the node from the network too, since transfers go by themselves here."""
+        self._hung_until_s = self.world.heap.now_s + for_s
+
+    def _hangs(self) -> bool:
+        return self.world.heap.now_s < self._hung_until_s
 
     def clock_was_set(self) -> None:
         """The system clock, or its floor, is another than before; the daemon's steady time does not follow it."""
@@ -392,9 +402,13 @@ class Host:
         self.world.heap.after(delay_s, self._if_alive, self.life, action, args)
 
     def _if_alive(self, life: int, action: object, args: tuple[object, ...]) -> None:
-        if self.life == life:
-            assert callable(action)
-            action(*args)
+        if self.life != life:
+            return
+        if self._hangs():
+            self.world.heap.at(self._hung_until_s, self._if_alive, life, action, args)
+            return
+        assert callable(action)
+        action(*args)
 
     def _plan_wakeup(self) -> None:
         if self.core is None:
@@ -406,6 +420,10 @@ class Host:
 
     def _wake(self, life: int, planned_s: float) -> None:
         if self.life != life or self.core is None or planned_s != self._wake_at_s:
+            return
+        if self._hangs():
+            self._wake_at_s = self._hung_until_s
+            self.world.heap.at(self._wake_at_s, self._wake, life, self._wake_at_s)
             return
         self._wake_at_s = float("inf")
         if self.core.next_wakeup_s() > self.steady_s():

@@ -111,6 +111,7 @@ class Network:
         self._ports: dict[int, _Port] = {}
         self._members: list[list[int]] = []
         self._translated: list[bool] = []
+        self._isolated: set[int] = set()
         self._router_hosts: list[str] = []
         self._distance_s: dict[tuple[int, int], float] = {}
         self._public: dict[str, int] = {}
@@ -158,6 +159,11 @@ class Network:
         for node, port in self._ports.items():
             port.sides = sides.get(node, ())
 
+    def isolate(self, site: int) -> None:
+        """From now on the nodes of this site hear each other's multicast and reach each other in no other way, as in many a
+        wireless network."""
+        self._isolated.add(site)
+
     def cut(self, one: int, other: int) -> bool:
         """Are these two nodes on different sides of a cut?"""
         return self._ports[one].sides != self._ports[other].sides
@@ -165,7 +171,7 @@ class Network:
     def can_dial(self, one: int, other: int) -> bool:
         """Could `one` open a connection to `other` now (both powered, no cut, no translator in front of `other`)?"""
         here, there = self._ports[one], self._ports[other]
-        if here.sides != there.sides or not there.station.powered():
+        if self._parted(here, there) or not there.station.powered():
             return False
         return here.site == there.site or not self._translated[there.site]
 
@@ -180,6 +186,11 @@ class Network:
     def delay_s(self, one: int, other: int) -> float:
         """Usual one-way delay between two nodes."""
         return self._delay_between(self._ports[one].site, self._ports[other].site)
+
+    def _parted(self, here: _Port, there: _Port, *, multicast: bool = False) -> bool:
+        """Does nothing come from here to there now, by a cut or because the site isolates its nodes?"""
+        isolated = here.site == there.site and here.site in self._isolated and not multicast
+        return isolated or here.sides != there.sides
 
     # datagrams
 
@@ -214,7 +225,7 @@ class Network:
     def _carry(self, here: _Port, there: _Port, data: bytes, source: Address, *, multicast: bool) -> None:
         rng, weather = self._rng, self.weather
         loss = weather.loss if here.site != there.site else weather.loss / 10
-        if here.sides != there.sides or (loss and rng.random() < loss):
+        if self._parted(here, there, multicast=multicast) or (loss and rng.random() < loss):
             return
         base = self._delay_between(here.site, there.site)
         copies = 2 if weather.duplicate and rng.random() < weather.duplicate else 1
@@ -254,7 +265,7 @@ class Network:
     def _serve(
         self, here: _Port, there: _Port, request: bytes, source: Address, deadline_s: float, done: StreamDone
     ) -> None:
-        if here.sides != there.sides or not there.station.powered() or self._heap.now_s >= deadline_s:
+        if self._parted(here, there) or not there.station.powered() or self._heap.now_s >= deadline_s:
             self._heap.at(deadline_s, done, None, "no answer")
             return
         if not there.station.listening():
@@ -271,7 +282,7 @@ class Network:
         )
 
     def _finish(self, here: _Port, there: _Port, reply: bytes, deadline_s: float, done: StreamDone) -> None:
-        if here.sides != there.sides or self._heap.now_s >= deadline_s:
+        if self._parted(here, there) or self._heap.now_s >= deadline_s:
             self._heap.at(deadline_s, done, None, "no answer")
             return
         self._count_stream(there, here, len(reply))
@@ -311,7 +322,7 @@ class Network:
 
     def _dialable(self, here: _Port, there: _Port, destination: Address) -> bool:
         """Streams reach LAN neighbours and open sites; translators let none in."""
-        if here.sides != there.sides:
+        if self._parted(here, there):
             return False
         return here.site == there.site or (not self._translated[there.site] and there.address == destination)
 

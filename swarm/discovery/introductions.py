@@ -1,7 +1,8 @@
 """Addresses to knock at: contacts the owner configured, and hearsay, addresses that peers have told.
 
 Neither is a peer before it has answered. Contacts are asked again with growing pauses until they answer, and
-again when they are lost or nobody is left. Hearsay is asked twice and then forgotten.
+again when they are lost or nobody is left. Hearsay is asked twice and then forgotten. Of other sites it is kept for the day on
+which this node speaks to them; of the own site it is always asked, since multicast may reach a part of it only.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ HEARSAY_PAUSE_S = 2.0
 HEARSAY_AT_ONCE = 4
 """Knocks at hearsay in each pause: a liar's list of 8 addresses turns this node into a source of two
 datagrams a second for four seconds, not more."""
+MATES_AT_ONCE = 1
+"""The same within the site, where each node asks and not only those who speak: a hundred that were lied to by one of
+theirs send no more than 13 kB/s together."""
 
 
 @define
@@ -39,6 +43,55 @@ class _Contact:
     tries: int = 0
     due_s: float = 0.0
     answered: bool = False
+
+
+class _Hearsay:
+    """Addresses that peers told, and how often each has been asked."""
+
+    def __init__(self, at_once: int) -> None:
+        self._at_once = at_once
+        self._tries: dict[Address, int] = {}
+        self._due_s = float("-inf")
+
+    @property
+    def next_s(self) -> float:
+        return self._due_s if self._tries else float("inf")
+
+    def add(self, addresses: Iterable[Address], now_s: float, *, first: bool = False) -> None:
+        """The newest are kept, or with `first` those told now; they are then asked before all others, and at once."""
+        if first:
+            before = self._tries
+            self._tries = {address: before.pop(address, 0) for address in addresses} | before
+            while len(self._tries) > HEARSAY_MAX:
+                self._tries.popitem()
+            self._due_s = now_s
+            return
+        if not self._tries:
+            self._due_s = max(self._due_s, now_s)
+        for address in addresses:
+            self._tries.setdefault(address, 0)
+        while len(self._tries) > HEARSAY_MAX:
+            del self._tries[next(iter(self._tries))]
+
+    def drop(self, address: Address) -> None:
+        self._tries.pop(address, None)
+
+    def clear(self) -> None:
+        self._tries.clear()
+
+    def due(self, now_s: float, known: Callable[[Address], bool]) -> list[Address]:
+        """Whom to knock at now; nobody before `next_s`."""
+        if self.next_s > now_s:
+            return []
+        self._due_s = now_s + HEARSAY_PAUSE_S
+        knocks: list[Address] = []
+        for address, tries in list(self._tries.items()):
+            if known(address) or tries >= HEARSAY_KNOCKS:
+                del self._tries[address]
+            elif len(knocks) < self._at_once:
+                self._tries[address] = tries + 1
+                knocks.append(address)
+        return knocks
 
 
 class Introductions:
@@ -51,8 +104,8 @@ class Introductions:
         self._from_s = now_s + first_pause_s
         self._contacts: dict[Address, _Contact] = {}
         self._lost: dict[Address, _Contact] = {}
-        self._hearsay: dict[Address, int] = {}
-        self._hearsay_due_s = now_s
+        self._far = _Hearsay(HEARSAY_AT_ONCE)
+        self._mates = _Hearsay(MATES_AT_ONCE)
         self.set_contacts(contacts, now_s)
 
     def set_contacts(self, contacts: Iterable[Address], now_s: float) -> None:
@@ -64,26 +117,19 @@ class Introductions:
             for address in wanted
         }
 
-    def hear_of(self, addresses: Iterable[Address], now_s: float, *, at_once: bool = False) -> None:
-        """Peers told of these; the newest are kept. `at_once`: they come before all others."""
-        if at_once:
-            before = self._hearsay
-            self._hearsay = {a: before.pop(a, 0) for a in addresses if a not in self._contacts} | before
-            while len(self._hearsay) > HEARSAY_MAX:
-                self._hearsay.popitem()
-            self._hearsay_due_s = now_s
-            return
-        if not self._hearsay:
-            self._hearsay_due_s = max(self._hearsay_due_s, now_s)
-        for address in addresses:
-            if address not in self._contacts:
-                self._hearsay.setdefault(address, 0)
-        while len(self._hearsay) > HEARSAY_MAX:
-            del self._hearsay[next(iter(self._hearsay))]
+    def hear_of(
+        self, addresses: Iterable[Address], now_s: float, *, at_once: bool = False, mates: bool = False
+    ) -> None:
+        """Peers told of these; the newest are kept. `at_once`: they come before all others; `mates`: of the own site."""
+        if mates:
+            self._mates.add(addresses, now_s)
+        else:
+            self._far.add([a for a in addresses if a not in self._contacts], now_s, first=at_once)
 
     def answered(self, address: Address) -> None:
         """Somebody answered there, be it this node itself: no more knocking."""
-        self._hearsay.pop(address, None)
+        self._far.drop(address)
+        self._mates.drop(address)
         self._lost.pop(address, None)
         contact = self._contacts.get(address)
         if contact is not None:
@@ -106,38 +152,45 @@ class Introductions:
             self.lost(address, now_s)
 
     def due(
-        self, now_s: float, known: Callable[[Address], bool], *, want_more: bool, outside: bool = True
+        self,
+        now_s: float,
+        known: Callable[[Address], bool],
+        *,
+        want_more: bool,
+        outside: bool = True,
+        deaf: bool = False,
     ) -> list[Address]:
         """Addresses to send a ping to now.
 
         Args:
             known: whether a peer is there already.
             want_more: the table still has room for strangers.
-            outside: this node speaks to other sites; otherwise contacts and hearsay are kept for the day it has to.
+            outside: this node speaks to other sites; otherwise contacts and their hearsay are kept for the day it has to.
+            deaf: multicast does not reach all of the site: a contact may be a mate. Asked as rarely as the lost, because
+                all nodes of the site do it, over one line.
         """
-        contacts = self._contacts.items() if outside else ()
+        pauses_s = (PAUSE_MIN_S, PAUSE_MAX_S) if outside else (LOST_PAUSE_MIN_S, LOST_PAUSE_MAX_S)
+        contacts = self._contacts.items() if outside or deaf else ()
         knocks = [
-            address
-            for address, contact in contacts
-            if self._knock(address, contact, now_s, known, PAUSE_MIN_S, PAUSE_MAX_S)
+            address for address, contact in contacts if self._knock(address, contact, now_s, known, *pauses_s)
         ]
         for address, lost in list(self._lost.items()):
             if self._knock(address, lost, now_s, known, LOST_PAUSE_MIN_S, LOST_PAUSE_MAX_S):
                 knocks.append(address)
             if lost.answered or lost.tries > LOST_TRIES_MAX:
                 del self._lost[address]
-        if outside and self._hearsay and self._hearsay_due_s <= now_s:
-            knocks += self._knock_at_hearsay(known, want_more=want_more)
-            self._hearsay_due_s = now_s + HEARSAY_PAUSE_S
-        return knocks
+        if outside:
+            if not want_more:
+                self._far.clear()
+            knocks += self._far.due(now_s, known)
+        return knocks + self._mates.due(now_s, known)
 
-    def next_s(self, *, outside: bool = True) -> float:
+    def next_s(self, *, outside: bool = True, deaf: bool = False) -> float:
         """When to call `due` next; infinity if there is nobody to ask."""
-        asked = (*self._contacts.values(), *self._lost.values()) if outside else tuple(self._lost.values())
+        asked = [*self._lost.values(), *(self._contacts.values() if outside or deaf else ())]
         waiting = [c.due_s for c in asked if not c.answered]
-        if outside and self._hearsay:
-            waiting.append(self._hearsay_due_s)
-        return min(waiting, default=float("inf"))
+        hearsay_s = min(self._mates.next_s, self._far.next_s if outside else float("inf"))
+        return min(hearsay_s, min(waiting, default=float("inf")))
 
     def _knock(
         self,
@@ -158,16 +211,3 @@ class Introductions:
         contact.tries += 1
         contact.due_s = now_s + pause_s * self._rng.uniform(0.75, 1.25)
         return True
-
-    def _knock_at_hearsay(self, known: Callable[[Address], bool], *, want_more: bool) -> list[Address]:
-        if not want_more:
-            self._hearsay.clear()
-            return []
-        knocks: list[Address] = []
-        for address, tries in list(self._hearsay.items()):
-            if known(address) or tries >= HEARSAY_KNOCKS:
-                del self._hearsay[address]
-            elif len(knocks) < HEARSAY_AT_ONCE:
-                self._hearsay[address] = tries + 1
-                knocks.append(address)
-        return knocks

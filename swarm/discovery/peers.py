@@ -69,6 +69,8 @@ class Peer:
 
     info: PeerInfo
     multicast_s: float = float("-inf")
+    met_s: float = float("-inf")
+    """Since when it is known at the address it has now."""
     near: bool = False
     """It says that our multicast reaches it."""
     control_port: int = 0
@@ -116,7 +118,7 @@ class PeerTable:
         if known.info.address != source:
             if not proven:
                 return Heard.DOUBTED
-            self._move(known, source)
+            self._move(known, source, now_s)
         before = known.info
         self._update(known, hello, now_s, multicast=multicast)
         return Heard.SAME if evolve(before, heard_s=now_s) == known.info else Heard.CHANGED
@@ -150,6 +152,10 @@ class PeerTable:
     def far(self, now_s: float, silence_s: float) -> list[Peer]:
         """The other peers: multicast does not reach them, as far as this node can tell."""
         return [peer for peer in self._peers.values() if now_s - peer.multicast_s >= silence_s]
+
+    def unheard(self, now_s: float, silence_s: float) -> list[Peer]:
+        """Mates known for longer than `silence_s` whose multicast did not come in that time."""
+        return [peer for peer in self.site_mates() if now_s - max(peer.multicast_s, peer.met_s) >= silence_s]
 
     def holders(self, holding: bytes) -> list[Peer]:
         """Peers that say they serve this image: same site first, then those heard last."""
@@ -185,7 +191,7 @@ class PeerTable:
         info = PeerInfo(
             me.node_id, me.name, me.site, address, me.transfer_port, multicast, now_s, frozenset()
         )
-        peer = Peer(info)
+        peer = Peer(info, met_s=now_s)
         self._peers[me.node_id] = peer
         self._by_address[address] = me.node_id
         self._update(peer, hello, now_s, multicast=multicast)
@@ -214,11 +220,11 @@ class PeerTable:
             able=hello.able,
         )
 
-    def _move(self, peer: Peer, address: Address) -> None:
+    def _move(self, peer: Peer, address: Address, now_s: float) -> None:
         if self._by_address.get(peer.info.address) == peer.info.node_id:
             del self._by_address[peer.info.address]
         peer.info = evolve(peer.info, address=address)
-        peer.multicast_s = float("-inf")
+        peer.multicast_s, peer.met_s = float("-inf"), now_s
         self._multicasters.pop(peer.info.node_id, None)
         peer.near = False
         self._by_address[address] = peer.info.node_id

@@ -150,7 +150,8 @@ class FakeNode:
     async def nodes(self) -> dict[str, Any]:
         rows = [self._row(self.name, "berlin-2", self.slots[self.active], self_=True)]
         rows += [self._row(name, site, 2, self_=False) for name, site in self.peers]
-        return {"schema": 1, "nodes": rows, "others": self.others}
+        sites = [{"site": "hamburg-1", "members": 24, "known": 2, "heard_s_ago": 12.5, "release": 2}]
+        return {"schema": 1, "nodes": rows, "others": self.others, "sites": sites}
 
     async def history(self, limit: int) -> dict[str, Any]:
         return {"schema": 1, "events": self.events[-limit:]}

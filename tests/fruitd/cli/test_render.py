@@ -108,12 +108,24 @@ def test_nodes_that_are_behind_come_first() -> None:
     lines = shown(render.nodes(rows)).splitlines()
     assert lines[0].split() == ["node", "site", "token", "release", "state", "power", "heard", "why"]
     assert lines[1].split()[:6] == ["z-last", "berlin-2", "berlin-batch-1", "1", "(2026.1)", "idle"]
-    assert lines[-1] == "3 nodes: 2 run release 2, 1 another"
+    assert "3 nodes: 2 run release 2, 1 another" in lines
     for row in rows["nodes"]:
         row["member"] = None
     lines = shown(render.nodes(rows)).splitlines()
     assert lines[0].split() == ["node", "site", "release", "state", "power", "heard", "why"]
     assert "(quarantined: release 3, release 4 (2026.4))" in " ".join(" ".join(lines[1:5]).split()[6:])
+
+
+def test_other_sites_have_a_line_each() -> None:
+    """Nobody could tell from here whether the other sites are there at all; or a thousand of them would push the nodes away."""
+    rows = trio.run(FakeNode().nodes)
+    unheard = {"site": "", "members": None, "known": 1, "heard_s_ago": None, "release": None}
+    rows["sites"] += [unheard] * 60
+    lines = shown(render.nodes(rows)).splitlines()
+    first = lines.index("other sites, as far as this node knows them:") + 1
+    assert lines[first].strip() == "hamburg-1: 24 members, 2 known here (last 12 s ago), holds release 2"
+    assert lines[first + 1].strip() == "no named site: 1 known here"
+    assert [each.strip() for each in lines[first + 50 :]] == ["and 11 more"]
 
 
 def test_who_does_not_count_is_shown_apart() -> None:
@@ -125,7 +137,7 @@ def test_who_does_not_count_is_shown_apart() -> None:
     words = " ".join(shown(render.nodes(rows)).split())
     assert "2 nodes: 2 run release 2, 0 another; 1 more than their tokens admit, not counted" in words
     assert "not members, so not counted: x-0 (10.0.0.9:47101)," in words
-    assert words.endswith("and 2 more")
+    assert "and 2 more" in words
 
 
 def test_a_node_says_what_it_lacks_to_be_a_member() -> None:
