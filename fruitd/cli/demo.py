@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -18,6 +19,7 @@ from fruitd.demo.screen import Screen
 from fruitd.demo.story import Report, Story
 
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+AGAIN_S = 0.1
 HELP = """Run real daemons on loopback: sign, spread, boot, keep, roll back.
 
 Five nodes, each with two slot files and a boot chooser in place of firmware, in bays of emulated PiStack boards; the
@@ -41,8 +43,7 @@ def demo(
     console = Console(stderr=as_json)
     # A short path: a Unix socket's name may have 107 bytes.
     directory = Path(tempfile.mkdtemp(prefix="fruit-demo-"))
-    for number in ENDS:
-        signal.signal(number, _end)
+    _end_with_signals()
     try:
         with Screen(console, quiet=as_json, draw=stack) as screen:
             report = Story(directory, screen, nodes=nodes, image=image).run()
@@ -62,6 +63,20 @@ def demo(
 
 
 demo.__doc__ = HELP
+
+
+def _end_with_signals() -> None:
+    for number in (*ENDS, signal.SIGALRM):
+        signal.signal(number, _end)
+    sys.unraisablehook = _again
+
+
+def _again(dropped: sys.UnraisableHookArgs) -> None:
+    """A signal that comes while Python is in a callback of its own, as when it imports, ends that callback and nothing else."""
+    if dropped.exc_type is KeyboardInterrupt:
+        signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
+    else:
+        sys.__unraisablehook__(dropped)
 
 
 def _end(*_: object) -> NoReturn:

@@ -62,6 +62,29 @@ def test_a_demo_that_is_ended_switches_everything_off(words: str, ends: list[sig
         assert list(Path(folder).iterdir()) == []
 
 
+def test_a_signal_in_a_callback_of_the_interpreter_is_not_lost() -> None:
+    """The demo would run on to its end, deaf to whoever wants to end it: it happened while it was importing."""
+    script = """
+import os, signal, time
+from fruitd.cli import demo
+
+class Fleeting:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+demo._end_with_signals()
+Fleeting()
+try:
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("ended")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=END_S
+    )
+    assert (done.stdout, done.stderr) == ("ended\n", "")
+
+
 def test_a_daemon_that_does_not_end_in_time_is_killed_with_its_boot_chooser(
     make_cluster: Callable[..., Cluster],
 ) -> None:
