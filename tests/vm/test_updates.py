@@ -6,6 +6,7 @@ system, through the door, and not by fruitd. Machine `one` has its power cut; at
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,8 +25,8 @@ CUTS_OF_ONE, CUTS_OF_TWO = ("reusing", "verifying", "starting", "committed"), ("
 """In the short form: every phase but the trial itself, since a release whose trials are cut off twice may be given up."""
 CUTS_LONG = 4 * (*PHASES,)
 COPIES_LONG = 80
-AT_ONCE = 6
-"""Copies that are started at the same time."""
+AT_ONCE = max(2, os.cpu_count() or 2)
+"""Copies that are started at the same time. More only make each of them slower, and the machines beside them."""
 
 
 @frozen
