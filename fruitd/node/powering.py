@@ -10,7 +10,7 @@ from fruitd.power import effects as asked
 from fruitd.power.part import HEARD_KINDS, PowerPart
 from fruitd.updater import effects as update_effects
 from fruitd.updater import events as update_events
-from fruitd.updater.journal import State
+from fruitd.updater.journal import Journal, State
 from fruitd.updater.machine import Updater
 from fruitd.updater.table import RESTING
 from swarm import effects as swarm_effects
@@ -61,6 +61,10 @@ class Powering(Installing):
             return []
         wall_s = now_s + self.wall_offset_s
         return [made for effect in call(self.power, wall_s) for made in self._from_power(effect, now_s)]
+
+    def journal_not_saved(self, journal: Journal, why: str, now_s: float) -> Effects:
+        """See `Installing.journal_not_saved`: the update may not be over after all."""
+        return super().journal_not_saved(journal, why, now_s) + self._wish(now_s)
 
     # ------------------------------------------------------------------ what it asks for
 

@@ -15,6 +15,9 @@ from swarm.power import PAUSE_S_MAX, BayPower, Beat, NodeHealth, PauseAsked, Sup
 SAY_EVERY_S = 1800.0
 """As statuses: an unchanged node says so again so often."""
 SAY_GAP_S = 2.0
+OVER_S = 0.5
+"""A turn is given back so long after the update is over. That may turn out not to be: what cannot be written down has not
+happened, and the update goes on. Longer: its mate waits for longer."""
 WISH_AGAIN_S = 60.0
 """A wish that is not granted is said again so often: who is new, or gives turns since a moment ago, may have missed it."""
 CLEAR_S = 60.0
@@ -40,6 +43,7 @@ class OwnPower:
         self._why = ""
         self._wish = 0
         self._wished_s = 0.0
+        self._over_s = float("inf")
         self._granted = False
         self._alone = False
         self._writing = False
@@ -80,7 +84,7 @@ class OwnPower:
     @property
     def due_s(self) -> float:
         """When `on_time` wants to be called."""
-        return self._say_s
+        return min(self._say_s, self._over_s)
 
     # ------------------------------------------------------------------ what happens
 
@@ -96,9 +100,12 @@ class OwnPower:
 
     def updating(self, wants: bool, now_s: float, wall_s: float) -> Iterator[PowerEffect]:
         """Whether there is anything that it wants to install."""
-        if not self._settings.in_bay or wants == bool(self._wish):
-            return
-        self._wish = max(held(wall_s * 1000), 1) if wants else 0
+        self._over_s = min(self._over_s, now_s + OVER_S) if self._wish and not wants else float("inf")
+        if self._settings.in_bay and wants and not self._wish:
+            yield from self._wish_anew(max(held(wall_s * 1000), 1), now_s, wall_s)
+
+    def _wish_anew(self, wish: int, now_s: float, wall_s: float) -> Iterator[PowerEffect]:
+        self._wish, self._over_s = wish, float("inf")
         self._wished_s, self._granted, self._alone = now_s, False, False
         yield from self._say(now_s, wall_s)
         yield from self._judge(now_s)
@@ -157,6 +164,8 @@ class OwnPower:
 
     def on_time(self, now_s: float, wall_s: float) -> Iterator[PowerEffect]:
         """Time has passed."""
+        if now_s >= self._over_s:
+            yield from self._wish_anew(0, now_s, wall_s)
         yield from self._judge(now_s)
         if now_s >= self._say_s:
             yield from self._say(now_s, wall_s)

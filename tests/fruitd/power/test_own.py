@@ -46,10 +46,22 @@ def test_a_node_on_a_board_waits_for_its_turn_and_no_other_does() -> None:
     assert wish
     assert hold(list(node.told([bay(turn=wish - 1)], 0.0, 2.0))) == []  # yesterday's
     assert hold(list(node.told([bay(turn=wish)], 0.0, 3.0))) == [None]
-    effects = list(node.updating(False, 4.0, WALL_S + 3))
+    assert list(node.updating(False, 4.0, WALL_S + 3)) == []
+    effects = list(node.on_time(node.due_s, WALL_S + 4))
     assert said(effects).wish == 0
     assert hold(effects) == [TURN_WORDS]
-    assert said(list(node.updating(True, 5.0, WALL_S + 4))).wish != wish
+    assert said(list(node.updating(True, 5.0, WALL_S + 5))).wish != wish
+
+
+def test_an_update_that_is_not_over_after_all_keeps_its_turn() -> None:
+    """A full disk: its end could not be written down, the trial went on, and its mate had the turn already."""
+    node = own()
+    wish = said(list(node.updating(True, 1.0, WALL_S))).wish
+    list(node.told([bay(turn=wish)], 0.0, 2.0))
+    assert list(node.updating(False, 3.0, WALL_S + 2)) == []
+    assert list(node.updating(True, 3.0, WALL_S + 2)) == []
+    assert hold(list(node.on_time(5.0, WALL_S + 4))) == []
+    assert node.health(5.0, WALL_S + 4).wish == wish
 
 
 def test_a_wish_that_nobody_grants_is_said_again() -> None:
