@@ -7,6 +7,7 @@ import random
 import socket
 import time
 from collections.abc import Iterator, Sequence
+from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from benchmarks.rows import Row, at_least, at_most
 from fruitd.demo.ceremony import publish
 from fruitd.demo.cluster import NodeProcess
 from fruitd.demo.diary import Diary
+from fruitd.maintainer.bundle import Bundle
 from swarm.envelope import Envelope
 from swarm.me import Hello, Me
 from swarm.seal import Keyring, key_id
@@ -54,7 +56,9 @@ def nonsense(keyring: Keyring) -> list[bytes]:
     return [datagram for three in zip(noise, wrong, [hello] * 200, strict=True) for datagram in three]
 
 
-def pour(port: int, datagrams: Sequence[bytes], rate_per_s: int, stop: Event, sent: object) -> None:
+def pour(
+    port: int, datagrams: Sequence[bytes], rate_per_s: int, stop: Event, sent: Synchronized[int]
+) -> None:
     """Send at this rate until told to stop; runs in a process of its own. `sent`: a shared counter."""
     batch = max(1, round(rate_per_s * _BATCH_S))
     count = 0
@@ -65,7 +69,7 @@ def pour(port: int, datagrams: Sequence[bytes], rate_per_s: int, stop: Event, se
             for _ in range(batch):
                 sock.send(datagrams[count % len(datagrams)])
                 count += 1
-            sent.value = count  # type: ignore[attr-defined]
+            sent.value = count
             ahead_s = count / rate_per_s - (time.monotonic() - began_s)
             if ahead_s > 0:
                 time.sleep(ahead_s)  # the pace of the attack
@@ -95,8 +99,10 @@ def measure(folder: Path, rate_per_s: int = RATE_PER_S) -> Flooded:
             flood.join()
 
 
-def _watch(fleet: Fleet, publisher: NodeProcess, node: NodeProcess, bundle: object, sent: object) -> Flooded:
-    diary, most, began_s, before = Diary(node), 0, time.monotonic(), sent.value  # type: ignore[attr-defined]
+def _watch(
+    fleet: Fleet, publisher: NodeProcess, node: NodeProcess, bundle: Bundle, sent: Synchronized[int]
+) -> Flooded:
+    diary, most, began_s, before = Diary(node), 0, time.monotonic(), sent.value
 
     def seen(event: str) -> bool:
         nonlocal most
@@ -105,13 +111,13 @@ def _watch(fleet: Fleet, publisher: NodeProcess, node: NodeProcess, bundle: obje
 
     wait_for("warm", lambda: seen("") or time.monotonic() - began_s > WARM_S, timeout_s=PATIENCE_S)
     published_s = time.time()
-    publish(publisher, bundle)  # type: ignore[arg-type]
+    publish(publisher, bundle)
     wait_for("the manifest is accepted", lambda: seen("manifest accepted"), timeout_s=PATIENCE_S)
     wait_for("the slot is armed", lambda: seen("restarting the node"), timeout_s=PATIENCE_S)
     took_s = time.monotonic() - began_s
     accepted_s = diary.times("manifest accepted")[0] - published_s
     armed_s = diary.times("restarting the node")[0] - published_s
-    return Flooded((sent.value - before) / took_s, accepted_s, armed_s, most)  # type: ignore[attr-defined]
+    return Flooded((sent.value - before) / took_s, accepted_s, armed_s, most)
 
 
 def flood() -> Iterator[Row]:

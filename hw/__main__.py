@@ -266,9 +266,8 @@ def _beat(options: argparse.Namespace) -> int:
             moment = lines.advance()
             if moment.shut_down:
                 print("the board signals: this Pi shall shut down", flush=True)
-            time.sleep(
-                max(0.0, moment.next_s - time.monotonic())
-            )  # until the next beat, edge or look at the line
+            # Until the next beat, edge or look at the line: the pace of the heart, and nothing else is waited for.
+            time.sleep(max(0.0, moment.next_s - time.monotonic()))
 
 
 def on_a_board(hat: Path = _HAT) -> bool:

@@ -70,7 +70,7 @@ async def _serve(
     while True:
         config.bind = [f"fd://{os.dup(listener.fileno())}"]  # hypercorn closes what it is given
         try:
-            await serve(app, config, task_status=announce)  # type: ignore[arg-type]
+            await serve(app, config, task_status=announce)  # type: ignore[arg-type]  # Hypercorn's own type of an app is narrower
         except* trio.BusyResourceError:
             # Hypercorn 0.18 closes a connection while it is being written to, when a client leaves at the wrong moment, and falls
             # over it with all its connections. The node must not fall with it.

@@ -210,7 +210,7 @@ def _wait(client: NodeClient, command: SwitchCommand, sequence: int) -> None:
             done = line(found[0]["doing"]) or "done"
             typer.echo(f"bay {command.place}: {done}" + (f" ({words})" if words else ""))
             return
-        time.sleep(LOOK_S)  # a poll of the node's own word
+        time.sleep(LOOK_S)  # paces a poll: it is news from another node that is waited for
     raise RetryError(f"the node with the bus has not answered within {WAIT_S:g} s; see: fruit stack show")
 
 

@@ -332,8 +332,7 @@ class Story:
                 if status is not None and reached(status):
                     return
             self.screen.tick()
-            # A full copy appears within a second; there is nothing to wait on but the nodes' own words.
-            time.sleep(0.02)
+            time.sleep(0.02)  # as above; a full copy appears within a second
         raise RetryError(f"{what}: not within {STEP_TIMEOUT_S:g} s")
 
     def _remember(self, release: int, nodes: list[NodeProcess]) -> None:

@@ -114,7 +114,7 @@ class FigureStore:
             db.execute(f"PRAGMA page_size={PAGE_BYTES}")
             db.execute(f"PRAGMA max_page_count={PAGES_MAX}")
             db.execute(_TABLE)
-        except BaseException:
+        except BaseException:  # whatever ends it, the file must not stay locked
             db.close()
             raise
         return db
@@ -151,7 +151,7 @@ def _put(db: sqlite3.Connection, rows: Sequence[tuple[int | None, ...]], now_s: 
             db.execute(_DROP, (excess - 1,))
         db.executemany(_INSERT, rows)
         db.execute("COMMIT")
-    except BaseException:
+    except BaseException:  # whatever ends it, half of the rows must not stay
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
