@@ -21,6 +21,7 @@ from swarm.discovery.dht.messages import Ask, Told
 from swarm.discovery.meeting import Dial, Go, Meet
 from swarm.discovery.peers import Peer, PeerInfo, sample
 from swarm.effects import (
+    CarryTunnel,
     OpenStream,
     PeersChanged,
     RecordForgotten,
@@ -58,6 +59,7 @@ from swarm.wire import (
     Request,
     Suspicion,
     SyncReply,
+    Tunnel,
     Word,
 )
 
@@ -130,15 +132,23 @@ class SwarmCore(Obtaining):
 
     # ------------------------------------------------------------------ datagrams
 
-    def on_datagram(self, data: bytes, source: Address, now_s: float, *, multicast: bool = False) -> Effects:
-        """A datagram came from `source`; `multicast` if it came to the beacon group."""
+    def on_datagram(
+        self,
+        data: bytes,
+        source: Address,
+        now_s: float,
+        *,
+        multicast: bool = False,
+        tunnelled: bool = False,
+    ) -> Effects:
+        """A datagram came from `source`; `multicast` if it came to the beacon group, `tunnelled` if by a stream."""
         try:
             message = self._envelope.open_datagram(data)
         except RefusedError as error:
             return [Refused("datagram", str(error), str(source), error.reason)]
         match message:
             case Hello():
-                return self._on_hello(message, source, now_s, multicast=multicast)
+                return self._on_hello(message, source, now_s, multicast=multicast, tunnelled=tunnelled)
             case Push(record=record):
                 path = Path.MULTICAST if multicast else Path.UNICAST
                 effects = self._take_in([record], source, path, now_s)[1]
@@ -175,8 +185,10 @@ class SwarmCore(Obtaining):
         taken = self._take_in([record], source, Path.UNICAST, now_s)[1] if record is not None else []
         return [*taken, heard]
 
-    def _on_hello(self, hello: Hello, source: Address, now_s: float, *, multicast: bool) -> Effects:
-        greeting = self._presence.on_hello(hello, source, now_s, multicast=multicast)
+    def _on_hello(
+        self, hello: Hello, source: Address, now_s: float, *, multicast: bool, tunnelled: bool
+    ) -> Effects:
+        greeting = self._presence.on_hello(hello, source, now_s, multicast=multicast, tunnelled=tunnelled)
         effects: Effects = [*greeting.sends]
         if greeting.changed:
             effects.append(PeersChanged())
@@ -279,6 +291,7 @@ class SwarmCore(Obtaining):
         far, unheard = self._presence.far(), self._presence.unheard(now_s)
         if self._mates.wants_more(len(unheard), now_s):
             effects += self._ask_who_else(unheard, now_s, wide=False)
+        effects += self._presence.try_plainly(now_s)
         if self._presence.speaks:
             effects += self._tell(self._meetings.wanted(now_s))
             if self._acquaintances.wants_more(len(far), now_s):
@@ -394,6 +407,9 @@ class SwarmCore(Obtaining):
             exchange_id, message = self._envelope.open_request(request)
         except RefusedError as error:
             return b"", [Refused("stream", str(error), str(source), error.reason)]
+        if isinstance(message, Tunnel):
+            self._presence.shut_in.let_in(source)
+            return b"", [CarryTunnel(source)]
         effects: Effects = []
         if isinstance(message, Exchange):
             effects += self._take_in(message.records, source, Path.COMPARED, now_s)[1]
@@ -431,6 +447,10 @@ class SwarmCore(Obtaining):
         """See `Obtaining`; whoever is behind a translator has to be brought together with this node first."""
         effects = super().seek_holders(infohash, now_s)
         return effects + (self._tell(self._meetings.missed(now_s)) if self._presence.out else [])
+
+    def shut_in(self, now_s: float) -> bool:
+        """Whether plain datagrams do not get out to other sites, so that this node speaks through tunnels."""
+        return self._presence.shut_in.now(now_s)
 
     def knows(self, address: Address) -> bool:
         """Whether a peer is known at this very address."""

@@ -20,6 +20,8 @@ class SendDatagram:
 
     destination: Address | None
     data: bytes
+    plain: bool = False
+    """Not through the tunnel that leads there."""
 
 
 @frozen
@@ -35,6 +37,30 @@ class OpenStream:
     timeout_s: float
     datagrams_to: Address | None = None
     """Where the peer's datagrams come from: if no stream reaches it, this may (`swarm.slices`)."""
+
+
+@frozen
+class OpenTunnel:
+    """Connect to `peer` by TCP, unless that is done already, and send the sealed request; then all datagrams between it and this
+    node go by this stream, `first` before all others. Nothing is said if nobody is there."""
+
+    peer: Address
+    request: bytes
+    first: bytes
+
+
+@frozen
+class CloseTunnel:
+    """Datagrams to `peer` go as datagrams again."""
+
+    peer: Address
+
+
+@frozen
+class CarryTunnel:
+    """Whoever sent the stream request that is just being answered gets its datagrams by that stream, and sends his by it."""
+
+    peer: Address
 
 
 @frozen
@@ -124,6 +150,9 @@ class Refused:
 SwarmEffect = (
     SendDatagram
     | OpenStream
+    | OpenTunnel
+    | CloseTunnel
+    | CarryTunnel
     | RecordAccepted
     | RecordForgotten
     | Equivocation

@@ -35,11 +35,14 @@ class Meetings:
     def on_message(self, message: Meet | Go, source: Address, now_s: float) -> Sends:
         """A peer wants to meet others, or tells of some. Only a peer that is known where it speaks from is listened to: nobody
         aims knocks at others with a made-up source."""
-        if self._presence.table.at(source) is None:
+        peer = self._presence.table.at(source)
+        if peer is None:
             return []
         if isinstance(message, Go):
             self._presence.hear_of(message.addresses, now_s)
             return []
+        if peer.guest:
+            return []  # a knock at the stream it speaks through would reach nobody
         others = worth_telling(self._presence.table.all(), source)
         return [*self._matchmaker.introduce(source, others, now_s)]
 

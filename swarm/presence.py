@@ -12,21 +12,22 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from swarm.address import Address
 from swarm.discovery.beacon import Beacon, silence_s
 from swarm.discovery.introductions import Introductions
 from swarm.discovery.membership import Do
 from swarm.discovery.peers import Heard, Peer, PeerTable, sample
-from swarm.effects import SendDatagram
+from swarm.discovery.shut_in import ShutIn
+from swarm.effects import CloseTunnel, OpenTunnel, SendDatagram
 from swarm.envelope import Envelope
 from swarm.me import ECHO_BYTES, HOLDING_BYTES, HOLDINGS_MAX, Hello, Me
 from swarm.questions import Questions
 from swarm.settings import SwarmSettings
 from swarm.site import Site
 from swarm.site_watch import SiteWatch
-from swarm.wire import PingFor, Suspicion, Word
+from swarm.wire import PingFor, Suspicion, Tunnel, Word
 
 ANNOUNCE_PEERS = 16
 """Far peers that are told at once when what this node serves changes. More: large swarms chatter at every
@@ -60,7 +61,7 @@ LOOK_AGAIN_S = 5.0
 class Greeting:
     """What a hello led to."""
 
-    sends: tuple[SendDatagram, ...] = ()
+    sends: tuple[SendDatagram | CloseTunnel, ...] = ()
     changed: bool = False
     """A peer is new, or holds something else."""
     compare_with: Peer | None = None
@@ -99,6 +100,7 @@ class Presence:
         """This node speaks to other sites for an image it fetches."""
         self.calling = False
         """This node looks in other sites for something small that its own did not give it in time."""
+        self.shut_in = ShutIn()
         self._links: list[bytes] = []
         self._own_address: Address | None = None
         self._announce_due_s = float("inf")
@@ -209,8 +211,10 @@ class Presence:
         self._settled = True
         self._beacon.announce(now_s)
 
-    def on_hello(self, hello: Hello, source: Address, now_s: float, *, multicast: bool) -> Greeting:
-        """A hello arrived, by multicast or to this node alone."""
+    def on_hello(
+        self, hello: Hello, source: Address, now_s: float, *, multicast: bool, tunnelled: bool = False
+    ) -> Greeting:
+        """A hello arrived, by multicast, to this node alone, or through a tunnel."""
         if hello.me.node_id == self._me.node_id:
             self._introductions.answered(source)
             self._own_address = source
@@ -220,12 +224,15 @@ class Presence:
             self._introductions.answered(question.address)
         proven = question is not None and question.address == source
         heard = self.table.hear(hello, source, now_s, multicast=multicast, proven=proven)
-        sends = self._answers(hello, heard, source, now_s, multicast=multicast)
+        sends: list[SendDatagram | CloseTunnel] = []
+        sends += self._answers(hello, heard, source, now_s, multicast=multicast)
         peer = self.table.get(hello.me.node_id)
         if heard in (Heard.DOUBTED, Heard.FULL) or peer is None:
             return Greeting(tuple(sends))
         if hello.ping and not multicast:
             peer.knocked_s = now_s
+        if self._note_way(peer, source, now_s, tunnelled=tunnelled):
+            sends.append(CloseTunnel(source))
         self.site.heard(peer, answered=proven)
         if proven:
             sends += self._watch.answered(peer.info.node_id)
@@ -237,10 +244,12 @@ class Presence:
         changed = heard in (Heard.NEW, Heard.CHANGED)
         return Greeting(tuple(sends), changed, peer if differs else None)
 
-    def on_wakeup(self, now_s: float) -> tuple[list[SendDatagram], bool]:
+    def on_wakeup(self, now_s: float) -> tuple[list[SendDatagram | OpenTunnel], bool]:
         """What is due now, and whether a peer was lost."""
         self._watch.deaf = not self._settings.beacon or bool(self.unheard(now_s))
-        sends, lost = self._chase_unanswered(now_s)
+        sends: list[SendDatagram | OpenTunnel] = []
+        chased, lost = self._chase_unanswered(now_s)
+        sends += chased
         if self.site.membership.next_s <= now_s:
             more, gone = self._watch.carry_out(self._membership_due(now_s), now_s)
             sends += more
@@ -253,9 +262,36 @@ class Presence:
         if self._introductions.next_s(**who) <= now_s:
             want_more = len(self.far()) < self._settings.far_peers_wanted
             knocks = self._introductions.due(now_s, self._is_known, want_more=want_more, **who)
-            sends += [self.ping(address, b"", now_s) for address in knocks]
+            for address in knocks:
+                sends += self._knock(address, now_s)
         sends += self._ask_doubted(now_s)
         return sends, lost
+
+    def _knock(self, address: Address, now_s: float) -> list[SendDatagram | OpenTunnel]:
+        """Ask whether somebody is there; by a stream, too, if datagrams do not seem to get out."""
+        ping = self.ping(address, b"", now_s)
+        tries, contact = self._introductions.tries(address)
+        tunnels = sum(peer.tunnelled and not peer.strikes for peer in self.far())
+        if not self.shut_in.wants_tunnel(tries, tunnels, now_s, contact=contact, seeks=self.out):
+            return [ping]
+        return [ping, OpenTunnel(address, self._envelope.seal_request(Tunnel())[1], ping.data)]
+
+    def try_plainly(self, now_s: float) -> list[SendDatagram]:
+        """While everything goes through tunnels: ask one of the peers there by a datagram, which may get through after all."""
+        tunnelled = [peer for peer in self.far() if peer.tunnelled]
+        if not tunnelled or not self.shut_in.tries_plainly(now_s):
+            return []
+        asked = self.ask(sample(tunnelled, 1, self._rng), now_s)
+        return [evolve(send, plain=True) for send in asked]
+
+    def _note_way(self, peer: Peer, source: Address, now_s: float, *, tunnelled: bool) -> bool:
+        """True if there is a tunnel to it that is not needed."""
+        needless = peer.tunnelled and not tunnelled
+        peer.guest = tunnelled and self.shut_in.is_guest(source)
+        peer.tunnelled = tunnelled and not peer.guest
+        if not peer.guest and not peer.info.same_site:
+            self.shut_in.heard(now_s, tunnelled=tunnelled)
+        return needless
 
     def ping(self, address: Address, node_id: bytes, now_s: float) -> SendDatagram:
         """Ask whoever is at `address` to say hello."""
@@ -391,7 +427,8 @@ class Presence:
                 continue
             if self.table.strike(question.node_id, self._settings.strikes_max) is not None:
                 self._doubts.pop(question.node_id, None)
-                self._introductions.lost(peer.info.address, now_s)
+                if not peer.guest:
+                    self._introductions.lost(peer.info.address, now_s)
                 lost = True
             else:
                 sends.append(self.ping(peer.info.address, question.node_id, now_s))

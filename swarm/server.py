@@ -27,6 +27,7 @@ from swarm.wire import (
     Request,
     Sync,
     SyncReply,
+    Tunnel,
     Who,
 )
 
@@ -57,6 +58,8 @@ class Server:
                 return self._get(request)
             case Who(holding=holding):
                 return self._who(holding, asker), []
+            case Tunnel():
+                return No("a tunnel is opened by a stream of its own"), []
 
     def _sync(self, request: Sync, asker: Address) -> SyncReply:
         told = worth_telling(self._table.all() if request.wide else self._table.site_mates(), asker)
@@ -94,7 +97,7 @@ def worth_telling(peers: Sequence[Peer], asker: Address) -> list[Address]:
     return [
         peer.info.address
         for peer in peers
-        if not peer.strikes and _reach(peer.info.address.host) in (reach, "global")
+        if not peer.strikes and not peer.guest and _reach(peer.info.address.host) in (reach, "global")
     ]
 
 

@@ -4,7 +4,8 @@ description.
 Every message is msgpack ``[version, type, field, ...]`` with one canonical encoding, sealed (`swarm.seal`)
 under a context of its own. Datagrams: `Hello`, `Push`, `Have`; `Ask`, `Told` of the
 DHT; `Meet`, `Go`, `Dial`. Streams carry one request and one reply:
-`Sync` -> `SyncReply`, `Exchange` -> `Records`, `Get` -> `Chunk`; any request may be answered with `No`.
+`Sync` -> `SyncReply`, `Exchange` -> `Records`, `Get` -> `Chunk`; any request may be answered with `No`. `Tunnel` has no
+reply: datagrams follow, both ways.
 
 A decoder returns what its encoder could have written, or raises `RefusedError`; nothing else escapes.
 """
@@ -181,8 +182,13 @@ class Holders:
     peers: tuple[Address, ...]
 
 
+@frozen
+class Tunnel:
+    """My datagrams do not get out: let mine and yours go by this stream."""
+
+
 Datagram: TypeAlias = Hello | Push | Have | PingFor | Word | Suspicion | dht.Ask | dht.Told | meeting.Meeting
-Request: TypeAlias = Sync | Exchange | Get | Who
+Request: TypeAlias = Sync | Exchange | Get | Who | Tunnel
 Reply: TypeAlias = SyncReply | Records | Chunk | No | Holders
 Message: TypeAlias = Datagram | Request | Reply
 
@@ -218,7 +224,7 @@ def decode_datagram(data: bytes) -> Datagram:
 def decode_request(data: bytes) -> Request:
     """Read an opened stream request."""
     message = _decode(data)
-    if not isinstance(message, Sync | Exchange | Get | Who):
+    if not isinstance(message, Sync | Exchange | Get | Who | Tunnel):
         raise RefusedError("message is not a request")
     return message
 
@@ -240,6 +246,7 @@ _AS_IT_STANDS: dict[type, int] = {
     Chunk: 21,
     No: 22,
     Who: 25,
+    Tunnel: 27,
 }
 """Type numbers of messages whose fields travel as they are, in order."""
 
@@ -423,6 +430,7 @@ _READERS: dict[int, tuple[int, Callable[..., Message]]] = {
     22: (1, _no),
     25: (1, _who),
     26: (1, _holders),
+    27: (0, Tunnel),
 }
 """Type number -> how many fields follow, and what reads them. Numbers below 16 are datagrams. Never used
 twice."""

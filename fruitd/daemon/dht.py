@@ -90,6 +90,13 @@ class Dht:
 
     # ------------------------------------------------------------------ for people
 
+    def reach_words(self) -> str:
+        """Whether and where others reach this node."""
+        daemon, now_s = self._daemon, self._daemon.time.now_s()
+        if daemon.core.swarm.shut_in(now_s):
+            return "shut in: datagrams (UDP) do not get out, this node speaks to other sites by streams (TCP)"
+        return daemon.reach.words(now_s)
+
     def as_json(self) -> dict[str, Any]:
         """See docs/api.md, status."""
         view, enabled = self.shell.view(), self._daemon.config.dht.enabled
@@ -98,7 +105,7 @@ class Dht:
             "state": "off" if not enabled else "awake" if view.awake else "asleep",
             "contacts": view.contacts,
             "open": view.open,
-            "reach": view.reach,
+            "reach": self.reach_words(),
             "newest": None
             if newest is None
             else {

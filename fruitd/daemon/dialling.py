@@ -47,13 +47,18 @@ class Dialling:
         daemon.submit(
             [daemon.core.swarm.say(dial, control[p.node_id]) for p in chosen if p.node_id in control]
         )
-        daemon.transfer.knock(infohash, chosen)
+        self._knock(infohash, chosen)
 
     def wanted(self, effect: DialWanted) -> None:
         """A peer dials this node for an image: dial it too, if the image is here."""
         for infohash in map(bytes.fromhex, self._daemon.jobs.moving):
             if infohash.startswith(effect.holding):
-                self._daemon.transfer.knock(infohash, [_peer(effect.node_id, effect.address)])
+                self._knock(infohash, [_peer(effect.node_id, effect.address)])
+
+    def _knock(self, infohash: bytes, peers: Sequence[TransferPeer]) -> None:
+        daemon = self._daemon
+        shut_in = daemon.core.swarm.shut_in(daemon.time.now_s())
+        daemon.transfer.knock(infohash, peers, over_utp=not shut_in)
 
 
 def _peer(node_id: bytes, address: Address) -> TransferPeer:

@@ -111,7 +111,7 @@ def _peers(daemon: Daemon) -> Finding:
 
 
 def _reach(daemon: Daemon) -> Finding:
-    return True, daemon.reach.words(daemon.time.now_s()), ""
+    return True, daemon.dht.reach_words(), ""
 
 
 def _router(daemon: Daemon) -> Finding:

@@ -29,8 +29,11 @@ from fruitd.updater.effects import SaveJournal
 from fruitd.updater.journal import Journal
 from swarm.address import Address
 from swarm.effects import (
+    CarryTunnel,
+    CloseTunnel,
     DialWanted,
     OpenStream,
+    OpenTunnel,
     RecordAccepted,
     RecordForgotten,
     Refused,
@@ -45,6 +48,9 @@ Effects = list[NodeEffect]
 HARMLESS = (
     SendDatagram,
     OpenStream,
+    OpenTunnel,
+    CloseTunnel,
+    CarryTunnel,
     RecordAccepted,
     RecordForgotten,
     Refused,
@@ -77,9 +83,19 @@ class JournaledCore:
         """See `NodeCore`."""
         return self._saved(self._core.started(boot, now_s))
 
-    def on_datagram(self, data: bytes, source: Address, now_s: float, *, multicast: bool = False) -> Effects:
+    def on_datagram(
+        self,
+        data: bytes,
+        source: Address,
+        now_s: float,
+        *,
+        multicast: bool = False,
+        tunnelled: bool = False,
+    ) -> Effects:
         """See `NodeCore`."""
-        return self._saved(self._core.on_datagram(data, source, now_s, multicast=multicast))
+        return self._saved(
+            self._core.on_datagram(data, source, now_s, multicast=multicast, tunnelled=tunnelled)
+        )
 
     def on_wakeup(self, now_s: float) -> Effects:
         """See `NodeCore`."""

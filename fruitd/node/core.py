@@ -99,9 +99,19 @@ class NodeCore(Powering):
         self.wall_offset_s = wall_offset_s
         return self._review(now_s)
 
-    def on_datagram(self, data: bytes, source: Address, now_s: float, *, multicast: bool = False) -> Effects:
+    def on_datagram(
+        self,
+        data: bytes,
+        source: Address,
+        now_s: float,
+        *,
+        multicast: bool = False,
+        tunnelled: bool = False,
+    ) -> Effects:
         """A datagram arrived."""
-        return self._from_swarm(self.swarm.on_datagram(data, source, now_s, multicast=multicast), now_s)
+        return self._from_swarm(
+            self.swarm.on_datagram(data, source, now_s, multicast=multicast, tunnelled=tunnelled), now_s
+        )
 
     def on_stream_reply(self, token: int, reply: bytes, now_s: float) -> Effects:
         """The reply to an OpenStream."""

@@ -11,8 +11,11 @@ from fruitd.power.effects import KeepPower, PauseHeartbeat, SwitchBay
 from fruitd.updater.effects import ArmSlot, CommitSlot, Note, RestartNode, SaveJournal, WatchHealth
 from fruitd.updater.journal import Target
 from swarm.effects import (
+    CarryTunnel,
+    CloseTunnel,
     DialWanted,
     OpenStream,
+    OpenTunnel,
     RecordAccepted,
     RecordForgotten,
     Refused,
@@ -212,6 +215,9 @@ class MakeLeaves:
 NodeEffect = (
     SendDatagram
     | OpenStream
+    | OpenTunnel
+    | CloseTunnel
+    | CarryTunnel
     | RecordAccepted
     | RecordForgotten
     | TableHeard

@@ -98,6 +98,18 @@ class Host:
         if self.core is not None and not self._hangs():
             self.carry_out(self.core.on_datagram(data, source, self.steady_s(), multicast=multicast))
 
+    def receive_tunnelled(self, data: bytes, source: Address) -> None:
+        """A datagram has come through a tunnel."""
+        if self.core is not None and not self._hangs():
+            self.carry_out(self.core.on_datagram(data, source, self.steady_s(), tunnelled=True))
+
+    def carries(self, request: bytes, source: Address) -> bool:
+        """A stream request has come that would open a tunnel."""
+        if self.core is None or self._hangs():
+            return False
+        _, effects = self.core.answer(request, source, self.steady_s())
+        return any(isinstance(effect, swarm_ask.CarryTunnel) for effect in effects)
+
     def answer(self, request: bytes, source: Address) -> bytes | None:
         """A stream request has come; None where the daemon dies over it."""
         if self.core is None:
@@ -142,6 +154,7 @@ class Host:
         self.world.checker.environment(self.number, writing=False)
         self.node = None
         self.core = None
+        self.world.network.hang_up(self.number)
         if self._work is not None:
             self._work.close(at_once=at_once)
             self._work = None
@@ -224,9 +237,13 @@ class Host:
     def _carry_out_one(self, effect: NodeEffect) -> None:
         match effect:
             case swarm_ask.SendDatagram(destination=destination, data=data):
-                self.world.network.send(self.number, destination, data)
+                self.world.network.send(self.number, destination, data, plain=effect.plain)
             case swarm_ask.OpenStream():
                 self._open_stream(effect)
+            case swarm_ask.OpenTunnel(peer=peer, request=request, first=first):
+                self.world.network.open_tunnel(self.number, peer, request, first)
+            case swarm_ask.CloseTunnel(peer=peer):
+                self.world.network.close_tunnel(self.number, peer)
             case swarm_ask.RecordAccepted(record=record):
                 self.world.record_accepted(self.number, record)
                 self.machine.disk.keep_record(record)

@@ -4,7 +4,8 @@ A site is one LAN: one multicast domain, quick, nearly without loss. What leaves
 then nobody outside reaches a node unless the node spoke first. Private addresses are the same at every translated site, as
 they are in the world, so a node that believes a stranger's private address talks to the wrong neighbour.
 
-Modelled: delay, jitter, loss, duplicates, reordering, cuts between groups of nodes, translation with mappings that expire.
+Modelled: delay, jitter, loss, duplicates, reordering, cuts between groups of nodes, translation with mappings that expire, sites
+that let no datagrams out, and tunnels through streams.
 Not modelled: the queues of thin uplinks for control traffic (a few hundred bytes a second a node); image bytes have rates of
 their own in the transfer model.
 """
@@ -12,7 +13,7 @@ their own in the transfer model.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from attrs import define, frozen
 
@@ -67,6 +68,19 @@ class Station(Protocol):
         ...
 
 
+@runtime_checkable
+class Carrier(Protocol):
+    """A station that also takes datagrams by tunnels."""
+
+    def carries(self, request: bytes, source: Address) -> bool:
+        """A stream request has come that would open a tunnel: is it let in?"""
+        ...
+
+    def receive_tunnelled(self, data: bytes, source: Address) -> None:
+        """A datagram has come through one."""
+        ...
+
+
 @define
 class Traffic:
     """Control bytes of one node, headers counted."""
@@ -111,6 +125,9 @@ class Network:
         self._ports: dict[int, _Port] = {}
         self._members: list[list[int]] = []
         self._translated: list[bool] = []
+        self._shut_in: list[bool] = []
+        self._tunnels: dict[tuple[int, Address], tuple[int, Address]] = {}
+        """(node, where its peer seems to be) -> the same from the other end; each tunnel is here twice."""
         self._isolated: set[int] = set()
         self._router_hosts: list[str] = []
         self._distance_s: dict[tuple[int, int], float] = {}
@@ -122,10 +139,11 @@ class Network:
         self.uplink_bytes: list[int] = []
         """Per site: control bytes that crossed its uplink, both directions."""
 
-    def add_site(self, *, translated: bool) -> int:
-        """A new LAN; returns its number. `translated`: behind an address translator."""
+    def add_site(self, *, translated: bool, shut_in: bool = False) -> int:
+        """A new LAN; returns its number. `translated`: behind an address translator; `shut_in`: no datagrams cross its uplink."""
         site = len(self._members)
         self._members.append([])
+        self._shut_in.append(shut_in)
         self._translated.append(translated)
         self._router_hosts.append(f"64.{site // 256}.{site % 256}.1")
         self.uplink_bytes.append(0)
@@ -194,8 +212,9 @@ class Network:
 
     # datagrams
 
-    def send(self, node: int, destination: Address | None, data: bytes) -> None:
-        """Send one datagram; None means the LAN's multicast group. Nobody tells the sender what became of it."""
+    def send(self, node: int, destination: Address | None, data: bytes, *, plain: bool = False) -> None:
+        """Send one datagram; None means the LAN's multicast group. Nobody tells the sender what became of it. `plain`: not by a
+        tunnel."""
         here = self._ports[node]
         count = self.traffic[node]
         count.sent_bytes += len(data) + DATAGRAM_HEADER_BYTES
@@ -206,9 +225,13 @@ class Network:
                 if member != node:
                     self._carry(here, self._ports[member], data, here.address, multicast=True)
             return
+        if not plain and self._sent_by_tunnel(here, destination, data):
+            return
         source = here.address
         target = self._resolve(here, destination)
         crosses = target is None or self._ports[target].site != here.site
+        if crosses and self._lets_no_datagrams(here, target):
+            return
         if crosses and self._translated[here.site]:
             source = self._translate(here, destination)
         if crosses:
@@ -240,6 +263,76 @@ class Network:
             return
         self.traffic[there.node].received_bytes += len(data) + DATAGRAM_HEADER_BYTES
         there.station.receive(data, source, multicast)
+
+    def _lets_no_datagrams(self, here: _Port, target: int | None) -> bool:
+        return self._shut_in[here.site] or (target is not None and self._shut_in[self._ports[target].site])
+
+    # tunnels
+
+    def open_tunnel(self, node: int, peer: Address, request: bytes, first: bytes) -> None:
+        """Datagrams between the node and this peer go by a stream from now on, if the peer can be dialled and lets it in."""
+        here = self._ports[node]
+        target = self._resolve(here, peer)
+        if (node, peer) in self._tunnels or target is None or target == node:
+            return
+        there = self._ports[target]
+        if not self._dialable(here, there, peer):
+            return
+        way_s = self._stream_s(here, there, len(request) + len(first), round_trips=1.5)
+        self._heap.after(way_s, self._tunnel_comes, here, there, peer, request, first)
+
+    def _tunnel_comes(self, here: _Port, there: _Port, peer: Address, request: bytes, first: bytes) -> None:
+        source = Address(here.address.host, 20_000 + self._rng.randrange(40_000))
+        if here.site != there.site and self._translated[here.site]:
+            source = Address(self._router_hosts[here.site], source.port)
+        if self._parted(here, there) or not there.station.listening() or not here.station.listening():
+            return
+        carrier = there.station
+        if (here.node, peer) in self._tunnels or not isinstance(carrier, Carrier):
+            return
+        if not carrier.carries(request, source):
+            return
+        self._tunnels[here.node, peer] = (there.node, source)
+        self._tunnels[there.node, source] = (here.node, peer)
+        self._deliver_tunnelled(there, first, source)
+
+    def _deliver_tunnelled(self, there: _Port, data: bytes, source: Address) -> None:
+        if there.station.listening() and isinstance(there.station, Carrier):
+            self.traffic[there.node].received_bytes += len(data) + DATAGRAM_HEADER_BYTES
+            there.station.receive_tunnelled(data, source)
+
+    def close_tunnel(self, node: int, peer: Address) -> None:
+        """The node does not want it any more."""
+        end = self._tunnels.pop((node, peer), None)
+        if end is not None:
+            del self._tunnels[end]
+
+    def tunnels_of(self, node: int) -> int:
+        """How many tunnels begin or end at this node."""
+        return sum(end[0] == node for end in self._tunnels)
+
+    def let_out(self, site: int) -> None:
+        """From now on the firewall of this site lets datagrams out."""
+        self._shut_in[site] = False
+
+    def hang_up(self, node: int) -> None:
+        """The daemon of this node is gone, and its tunnels with it."""
+        for end in [end for end in self._tunnels if end[0] == node]:
+            self.close_tunnel(*end)
+
+    def _sent_by_tunnel(self, here: _Port, destination: Address, data: bytes) -> bool:
+        end = self._tunnels.get((here.node, destination))
+        if end is None:
+            return False
+        there = self._ports[end[0]]
+        if self._parted(here, there):
+            self.close_tunnel(here.node, destination)
+            return True
+        for site in {here.site, there.site} if here.site != there.site else ():
+            self.uplink_bytes[site] += len(data) + DATAGRAM_HEADER_BYTES
+        way_s = self._stream_s(here, there, len(data), round_trips=0.5)
+        self._heap.after(way_s, self._deliver_tunnelled, there, data, end[1])
+        return True
 
     # streams
 

@@ -62,6 +62,8 @@ class Scenario:
     sites: int = field(default=3, validator=ge(1))
     translated_sites: int = field(default=1, validator=ge(0))
     """Sites behind an address translator: the last ones. Site 0 never is: it holds the contacts."""
+    shut_in_sites: int = field(default=0, validator=ge(0))
+    """Of those, sites whose firewall lets no datagrams out: the last ones."""
     contacts: int = field(default=2, validator=ge(1))
     """Nodes of site 0 that every node knows by address from its configuration."""
     site_names_told: bool = True
@@ -148,6 +150,10 @@ class Scenario:
                 "an operator switches no owner of the bus off",
             ),
             (self.translated_sites >= self.sites, "site 0 holds the contacts: it cannot be translated"),
+            (
+                self.shut_in_sites > self.translated_sites,
+                "a site that lets no datagrams out is behind a translator",
+            ),
             (self.liars + self.late_nodes >= self.nodes, "liars and late nodes leave no ordinary node"),
             (
                 self.publisher_leaves and self.contacts < 2,
@@ -193,11 +199,13 @@ def random_scenario(seed: int) -> Scenario:
     late = rng.choice((0, 0, 1))
     releases = _random_releases(rng)
     leaves = releases[-1].behaviour is Behaviour.GOOD and rng.random() < 0.3
+    translated = rng.randrange(sites)
     return Scenario(
         name=f"random {seed}",
         nodes=nodes,
         sites=sites,
-        translated_sites=rng.randrange(sites),
+        translated_sites=translated,
+        shut_in_sites=random.Random(f"shut in {seed}").choice((0, 0, translated)),
         contacts=2 if leaves else rng.randint(1, 2),
         site_names_told=rng.random() < 0.7,
         other_hardware=rng.choice((0, 0, 0, 1)),
@@ -322,6 +330,9 @@ BUILT_IN: dict[str, Scenario] = {
             "stack", nodes=7, sites=1, translated_sites=0, contacts=1, stack_boards=3, stack_owner_in_bay=False, faults_s=600.0,
             releases=(ReleasePlan(30.0), ReleasePlan(200.0, Behaviour.HANGS_FOR_GOOD), ReleasePlan(500.0)),
         ),
+        Scenario(
+            "shut-in", nodes=18, sites=4, translated_sites=3, shut_in_sites=2, loss=0.02, kills=6, power_cuts=4, faults_s=400.0,
+        ),
         Scenario("publisher-leaves", nodes=20, sites=4, translated_sites=2, publisher_leaves=True, late_nodes=3),
     )
 }  # fmt: skip
@@ -332,9 +343,11 @@ def scaled(scenario: Scenario, *, nodes: int | None = None, sites: int | None = 
     """The same story with other numbers of nodes and sites; translated sites keep their share."""
     sites_now = sites if sites is not None else scenario.sites
     translated = min(sites_now - 1, round(scenario.translated_sites * sites_now / scenario.sites))
+    shut_in = min(translated, round(scenario.shut_in_sites * sites_now / scenario.sites))
     return evolve(
         scenario,
         nodes=nodes if nodes is not None else scenario.nodes,
         sites=sites_now,
         translated_sites=translated,
+        shut_in_sites=shut_in,
     )

@@ -129,7 +129,10 @@ class World:
     def _new_nodes(self, dice: Dice) -> None:
         scenario = self.scenario
         for site in range(scenario.sites):
-            self.network.add_site(translated=site >= scenario.sites - scenario.translated_sites)
+            last = scenario.sites - site
+            self.network.add_site(
+                translated=last <= scenario.translated_sites, shut_in=last <= scenario.shut_in_sites
+            )
         for number, site in enumerate(_places(scenario, dice)):
             plan = self._plan_of(dice, number, site)
             node: Host | Liar

@@ -79,6 +79,9 @@ class _Hearsay:
     def clear(self) -> None:
         self._tries.clear()
 
+    def tries(self, address: Address) -> int:
+        return self._tries.get(address, 0)
+
     def due(self, now_s: float, known: Callable[[Address], bool]) -> list[Address]:
         """Whom to knock at now; nobody before `next_s`."""
         if self.next_s > now_s:
@@ -184,6 +187,14 @@ class Introductions:
                 self._far.clear()
             knocks += self._far.due(now_s, known)
         return knocks + self._mates.due(now_s, known)
+
+    def tries(self, address: Address) -> tuple[int, bool]:
+        """How often it was knocked at in vain, and whether the owner named it."""
+        contact = self._contacts.get(address)
+        if contact is not None:
+            return contact.tries, True
+        lost = self._lost.get(address)
+        return (lost.tries if lost is not None else self._far.tries(address)), False
 
     def next_s(self, *, outside: bool = True, deaf: bool = False) -> float:
         """When to call `due` next; infinity if there is nobody to ask."""

@@ -79,6 +79,10 @@ class Peer:
     digest: bytes | None = None
     wide: bytes | None = None
     """As `digest`, over what leaves a site."""
+    tunnelled: bool = False
+    """What it said last came through a tunnel that this node opened."""
+    guest: bool = False
+    """It has opened one to this node: nobody else reaches it where it seems to be."""
     knocked_s: float = float("-inf")
     """When it last asked us something: it keeps a link to us."""
     pinged_s: float = float("-inf")

@@ -17,7 +17,7 @@ import trio
 
 from swarm.address import Address
 from swarm.discovery.reach import Reach
-from swarm.effects import OpenStream, Refused, SendDatagram
+from swarm.effects import CarryTunnel, CloseTunnel, OpenStream, OpenTunnel, Refused, SendDatagram
 from swarm.errors import Reason, RefusedError, UnavailableError
 from swarm.shell import streams
 from swarm.shell.contacts import PAUSE_MAX_S, PAUSE_MIN_S, is_literal, look_up
@@ -26,6 +26,7 @@ from swarm.shell.settings import ShellSettings
 from swarm.shell.sliced import Sliced
 from swarm.shell.sockets import Sockets, beacon_destination, local_host, normal
 from swarm.shell.traffic import Traffic
+from swarm.shell.tunnels import Tunnels
 from swarm.slices import MARK
 
 RECEIVE_BYTES = 2048
@@ -45,7 +46,13 @@ class Core(Protocol):
     besides."""
 
     def on_datagram(
-        self, data: bytes, source: Address, now_s: float, *, multicast: bool = False
+        self,
+        data: bytes,
+        source: Address,
+        now_s: float,
+        *,
+        multicast: bool = False,
+        tunnelled: bool = False,
     ) -> Sequence[Any]:
         """See `SwarmCore`."""
         ...
@@ -105,6 +112,7 @@ class SwarmShell:
         self._reach = reach or Reach()
         self._knows = knows
         self._sliced = Sliced(self._send_to, clock)
+        self._tunnels = Tunnels(partial(self._received, tunnelled=True), knows, self.traffic)
         self._effects: deque[Any] = deque()
         self._work = trio.Event()
         self._room = trio.Event()
@@ -153,7 +161,7 @@ class SwarmShell:
         for_host: list[Any] = []
         while self._effects:
             effect = self._effects.popleft()
-            if not isinstance(effect, SendDatagram | OpenStream):
+            if not isinstance(effect, SendDatagram | OpenStream | OpenTunnel | CloseTunnel):
                 for_host.append(effect)
                 continue
             if for_host:
@@ -161,15 +169,21 @@ class SwarmShell:
                 await self._handler(batch)
             if isinstance(effect, SendDatagram):
                 await self._send(effect)
+            elif isinstance(effect, OpenTunnel):
+                nursery.start_soon(self._tunnels.dial, effect)
+            elif isinstance(effect, CloseTunnel):
+                self._tunnels.close(effect.peer)
             else:
                 nursery.start_soon(self._ask, effect)
         if for_host:
             await self._handler(for_host)
 
     async def _send(self, effect: SendDatagram) -> None:
-        await self._send_to(effect.data, effect.destination or self._group_destination)
+        await self._send_to(effect.data, effect.destination or self._group_destination, plain=effect.plain)
 
-    async def _send_to(self, data: bytes, destination: Address) -> None:
+    async def _send_to(self, data: bytes, destination: Address, *, plain: bool = False) -> None:
+        if not plain and self._tunnels.send(data, destination):
+            return
         self._reach.spoke_to(destination.host)  # first: the answer may be here before this task goes on
         try:
             await self._sockets.udp.sendto(data, self._sockets.resolved(destination))
@@ -241,13 +255,20 @@ class SwarmShell:
             self.traffic.datagram_received(len(data), source.host, multicast=multicast)
             if not multicast and self._reach.is_stranger(source.host, self._clock()):
                 self._reach.stranger_came(source.host, local_host(source.host), self._clock())
-            if data[:1] == MARK and not multicast:
-                await self._take_slices(data, source)
-            else:
-                self.submit(self._core.on_datagram(data, source, self._clock(), multicast=multicast))
-            while len(self._effects) > self._settings.effects_max:
-                self._room = trio.Event()
-                await self._room.wait()
+            await self._received(data, source, multicast=multicast)
+
+    async def _received(
+        self, data: bytes, source: Address, *, multicast: bool = False, tunnelled: bool = False
+    ) -> None:
+        """A datagram came; waits while there is too much to do already."""
+        if data[:1] == MARK and not multicast:
+            await self._take_slices(data, source)
+        else:
+            now_s = self._clock()
+            self.submit(self._core.on_datagram(data, source, now_s, multicast=multicast, tunnelled=tunnelled))
+        while len(self._effects) > self._settings.effects_max:
+            self._room = trio.Event()
+            await self._room.wait()
 
     async def _take_slices(self, data: bytes, source: Address) -> None:
         try:
@@ -256,7 +277,9 @@ class SwarmShell:
             self.submit([Refused("datagram", str(error), str(source), error.reason)])
 
     def _answer(self, request: bytes, source: Address) -> tuple[bytes, Sequence[Any]]:
-        return self._core.answer(request, source, self._clock())
+        """By slices: no stream is here that could become a tunnel."""
+        reply, effects = self._core.answer(request, source, self._clock())
+        return reply, [effect for effect in effects if not isinstance(effect, CarryTunnel)]
 
     # ------------------------------------------------------------------ streams
 
@@ -278,11 +301,14 @@ class SwarmShell:
             nursery.start_soon(self._serve_one, trio.SocketStream(sock), guest)
 
     async def _serve_one(self, stream: trio.SocketStream, guest: Guest) -> None:
-        source = guest.source
+        source, tunnel = guest.source, False
         try:
-            with guest.scope, trio.fail_after(self._settings.serve_deadline_s):
-                async with stream:
-                    await self._exchange(stream, guest)
+            async with stream:
+                with guest.scope, trio.fail_after(self._settings.serve_deadline_s):
+                    tunnel = await self._exchange(stream, guest)
+                if tunnel:
+                    del self._guests[guest]
+                    await self._tunnels.carry(stream, source)
             if guest.scope.cancelled_caught:
                 words = "had not asked anything yet when others came: too many connections at once"
                 self.submit([Refused("stream", words, source.host, Reason.CROWDED)])
@@ -297,13 +323,17 @@ class SwarmShell:
         finally:
             self._guests.pop(guest, None)
 
-    async def _exchange(self, stream: trio.SocketStream, guest: Guest) -> None:
+    async def _exchange(self, stream: trio.SocketStream, guest: Guest) -> bool:
+        """Answer one request; True if the stream is a tunnel from now on."""
         self.traffic.stream_served()
         request = await streams.read_frame(stream)
         guest.asked = True
         self.traffic.stream_bytes_received += len(request)
         reply, effects = self._core.answer(request, guest.source, self._clock())
+        if any(isinstance(effect, CarryTunnel) for effect in effects):
+            return True
         self.submit(effects)
         if reply:
             await streams.write_frame(stream, reply)
             self.traffic.stream_bytes_sent += len(reply)
+        return False

@@ -14,8 +14,8 @@ READ_BYTES = 16 * 1024
 """Read at once: memory grows with what really came, not with what a length promises."""
 
 
-async def read_frame(stream: trio.abc.ReceiveStream) -> bytes:
-    """The next frame.
+async def read_frame(stream: trio.abc.ReceiveStream, most: int = STREAM_FRAME_BYTES_MAX) -> bytes:
+    """The next frame, of at most so many bytes.
 
     Raises:
         RefusedError: a length out of bounds.
@@ -23,7 +23,7 @@ async def read_frame(stream: trio.abc.ReceiveStream) -> bytes:
         trio.BrokenResourceError: the connection failed.
     """
     length = int.from_bytes(await _read_exactly(stream, LENGTH_BYTES), "big")
-    if not 1 <= length <= STREAM_FRAME_BYTES_MAX:
+    if not 1 <= length <= most:
         raise RefusedError("the length of a stream frame is out of bounds", Reason.TOO_LARGE)
     return await _read_exactly(stream, length)
 

@@ -11,6 +11,10 @@ CONNECTION_BYTES = 380
 the first two. An estimate; payload is counted exactly."""
 
 
+TUNNELLED_BYTES = 56
+"""A datagram's share in a stream: its length, and the headers of one segment of its own."""
+
+
 @define
 class Traffic:
     """Counted since the start, with UDP and IP headers; streams with an estimate of theirs."""
@@ -46,6 +50,14 @@ class Traffic:
         self.datagrams_received += 1
         self.multicasts_received += multicast
         self.datagram_bytes_received += size + _header_bytes(host)
+
+    def tunnelled_sent(self, size: int) -> None:
+        """A datagram of `size` bytes left by a stream."""
+        self.stream_bytes_sent += size + TUNNELLED_BYTES
+
+    def tunnelled_received(self, size: int) -> None:
+        """A datagram of `size` bytes came by a stream."""
+        self.stream_bytes_received += size + TUNNELLED_BYTES
 
     def stream_opened(self) -> None:
         """This node connected to a peer."""

@@ -47,6 +47,7 @@ from swarm.transfer.port_mapping import PortMappings
 from swarm.transfer.session_settings import (
     END_GAME_SHARE,
     KNOCKING,
+    KNOCKING_TCP,
     QUIET,
     TICK_BUSY_MS,
     TICK_IDLE_MS,
@@ -95,7 +96,7 @@ class LibtorrentTransfer:
         self._left = trio.Event()
         self._events: list[TransferEvent] = []
         self._busy = False
-        self._knocking = False
+        self._manner = QUIET
         self._knocked_s = 0.0
         self._end_game = False
         self._meter = UplinkMeter()
@@ -175,16 +176,18 @@ class LibtorrentTransfer:
             self._begin_again(known)
         self._dial(known)
 
-    def knock(self, infohash: bytes, peers: Sequence[TransferPeer]) -> None:
+    def knock(self, infohash: bytes, peers: Sequence[TransferPeer], *, over_utp: bool = True) -> None:
         """Dial these over uTP, whether this node fetches or seeds: they dial it at this moment, and each dial opens the way
-        for the other's through the translators in between. Until `rest`, whatever is dialled is dialled over uTP first."""
+        for the other's through the translators in between. Until `rest`, whatever is dialled is dialled over uTP first.
+        Without `over_utp` by TCP: where no datagram gets out, the other side has to be open."""
         known = self._jobs.get(infohash)
         if known is None or known.handle is None or known.leaving:
             return
         self._knocked_s = time.monotonic()
-        if not self._knocking:
-            self._knocking = True
-            self._session.apply_settings(KNOCKING)
+        wanted = KNOCKING if over_utp else KNOCKING_TCP
+        if self._manner is not wanted:
+            self._manner = wanted
+            self._session.apply_settings(wanted)
         turn = {peer.node_id for peer in known.dialled}
         for peer in peers:
             # Of those a fetch was offered, only whose turn it is: the others may be liars.
@@ -194,8 +197,8 @@ class LibtorrentTransfer:
 
     def rest(self) -> None:
         """TCP again, if nobody was knocked at lately; called now and then. uTP connections that stand go on."""
-        if self._knocking and time.monotonic() - self._knocked_s > KNOCKING_S:
-            self._knocking = False
+        if self._manner is not QUIET and time.monotonic() - self._knocked_s > KNOCKING_S:
+            self._manner = QUIET
             self._session.apply_settings(QUIET)
 
     def keep_near(self, infohash: bytes, mates: Sequence[TransferPeer], *, near_only: bool) -> None:

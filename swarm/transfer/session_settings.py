@@ -25,6 +25,8 @@ QUIET = {
 }
 """As a session is, but for the moments in which doors are opened from both sides."""
 KNOCKING = dict.fromkeys(QUIET, True)
+KNOCKING_TCP = {**KNOCKING, "enable_outgoing_utp": False}
+"""The same where no datagram gets out."""
 
 END_GAME_SHARE = 0.9
 """From here on a node that fetches over its uplink asks for a block that one peer owes also from another that has nothing else

@@ -98,6 +98,7 @@ def test_random_scenarios_are_a_function_of_the_seed_and_varied() -> None:
     stacks = [random_stack_scenario(seed) for seed in range(20)]
     assert Behaviour.HANGS_FOR_GOOD in {r.behaviour for s in stacks for r in s.releases}
     assert any(s.translated_sites and s.publisher_leaves for s in many)
+    assert any(s.shut_in_sites and s.publisher_leaves for s in many)
 
 
 def test_built_in_scenarios_can_be_scaled() -> None:

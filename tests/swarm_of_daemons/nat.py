@@ -18,7 +18,7 @@ PUBLIC_WAN = "11.7.7"
 LAN = "192.168.0"
 """The same behind every router, as it is in the world."""
 TRANSLATED = """table ip fruit {
-  chain into { type filter hook forward priority 0; policy accept;
+  chain into { type filter hook forward priority 0; policy accept;%s
     iifname "wan" ct state != { established, related } drop; }
   chain mine { type filter hook input priority 0; policy accept;
     iifname "wan" ct state != { established, related } drop; }
@@ -49,6 +49,7 @@ upnp_nat_postrouting_chain=mapped_out
 allow 1024-65535 {lan}.0/24 1024-65535
 deny 0-65535 0.0.0.0/0 0-65535
 """
+NO_UDP = " meta l4proto udp drop;"
 CONE, SYMMETRIC = "", " random,fully-random"
 """One outer port for each inner one; another for every connection."""
 
@@ -81,9 +82,9 @@ class Places:
         name = self._namespace("open")
         return name, self._connect(name)
 
-    def behind(self, translator: str = CONE) -> tuple[str, str]:
-        """A namespace behind a router of its own, and the router's outer address."""
-        return self._behind(TRANSLATED % translator)[1:]
+    def behind(self, translator: str = CONE, *, shut_in: bool = False) -> tuple[str, str]:
+        """A namespace behind a router of its own, and the router's outer address. `shut_in`: it lets no datagrams through."""
+        return self._behind(TRANSLATED % (NO_UDP if shut_in else "", translator))[1:]
 
     def behind_mapper(self, folder: Path, *, upnp: bool, natpmp: bool) -> tuple[str, str]:
         """The same, with a router that lets in what it is asked to (miniupnpd, as in home routers): UPnP, or NAT-PMP and PCP."""

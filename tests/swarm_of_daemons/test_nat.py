@@ -107,6 +107,37 @@ def test_an_image_gets_from_one_translated_site_to_others_past_a_helper_that_hol
             cluster.close()
 
 
+def test_a_release_goes_from_one_place_that_lets_no_datagrams_out_to_another(
+    make_cluster: Callable[..., Cluster], maintainers: Maintainers, images: DemoImages
+) -> None:
+    """Networks that let out TCP and nothing else are common in universities: their nodes would neither hear of a release nor
+    give one."""
+    with places() as wide:
+        cluster = make_cluster(beacon=False)
+        open_place, open_address = wide.open_place()
+        contacts = [f"{open_address}:47101"]
+        opened = settle(cluster, "open", open_place, [], slots=True)
+        publisher = settle(cluster, "publisher", wide.behind(shut_in=True)[0], contacts)
+        site = settle(cluster, "site", wide.behind(shut_in=True)[0], contacts, slots=True)
+        for node in cluster.nodes:
+            node.start()
+        try:
+            inside = [publisher, site]
+            cluster.wait(
+                "they say so", inside, lambda s: "shut in" in s["dht"]["reach"], timeout_s=PATIENCE_S
+            )
+            publish(
+                publisher, maintainers.release(images.good[0], 1, cluster.settings.directory / "release-1")
+            )
+            cluster.wait("the release runs", [opened, site], lambda s: _runs(s, 1), timeout_s=2 * PATIENCE_S)
+            for node in inside:  # nothing of the image came by a relay: the one that is open wanted it itself
+                status = node.get("/v1/status")
+                assert status is not None
+                assert status["dht"]["open"] is False
+        finally:
+            cluster.close()
+
+
 def _runs(status: dict[str, Any], release: int) -> bool:
     active = status["slots"]["active"]
     return active is not None and status["slots"][active]["release"] == release

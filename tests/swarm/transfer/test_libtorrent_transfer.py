@@ -24,7 +24,7 @@ from swarm.transfer import libtorrent_transfer
 from swarm.transfer.libtorrent_module import check_version
 from swarm.transfer.libtorrent_transfer import LibtorrentTransfer
 from swarm.transfer.port import BLOCK_BYTES, ImageFetched, ImageJob, TransferEvent, TransferStopped
-from swarm.transfer.session_settings import TransferSettings
+from swarm.transfer.session_settings import QUIET, TransferSettings
 from swarm.transfer.torrent_job import named
 from tests.swarm.transfer.contract import (
     LENGTH,
@@ -559,11 +559,12 @@ def test_what_was_served_is_told_however_often_the_bell_rings(
     yard.until(all_given, "what was given is told")
 
 
-def test_two_that_dial_each_other_at_once_are_connected_over_utp_and_go_back_to_tcp(
-    yard: RealYard, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("over_utp", [True, False])
+def test_a_seed_that_knocks_dials_over_utp_or_not_and_goes_back_to_waiting(
+    yard: RealYard, monkeypatch: pytest.MonkeyPatch, *, over_utp: bool
 ) -> None:
-    """Between two translators only dials from both sides get through, and only over uTP; on a LAN uTP would be several times
-    slower."""
+    """Between two translators only dials from both sides get through, and only over uTP; where no datagram gets out, uTP gets
+    nowhere; and on a LAN it would be several times slower."""
     # Slow, so that there is time to look at their connection.
     image, holder, taker = yard.image(), yard.node(slow=True), yard.node()
     holder.transfer.seed(holder.put(image))
@@ -578,7 +579,7 @@ def test_two_that_dial_each_other_at_once_are_connected_over_utp_and_go_back_to_
     def both_knock() -> bool:
         taker.transfer.offer_peers(image.infohash, [])
         taker.transfer.knock(image.infohash, [])
-        holder.transfer.knock(image.infohash, [peer(taker, same_site=False)])
+        holder.transfer.knock(image.infohash, [peer(taker, same_site=False)], over_utp=over_utp)
         known = holder.transfer._jobs.get(image.infohash)
         if known is not None and known.handle is not None:
             kinds.update(bool(other.flags & UTP) for other in known.handle.get_peer_info())
@@ -586,12 +587,12 @@ def test_two_that_dial_each_other_at_once_are_connected_over_utp_and_go_back_to_
 
     yard.until(both_knock, "the seed has dialled, and given")
     assert taker.is_whole(job)
-    assert kinds == {True}
+    assert kinds == {over_utp}
     holder.transfer.rest()
-    assert holder.transfer._knocking  # too soon
+    assert holder.transfer._manner is not QUIET  # too soon
     monkeypatch.setattr(libtorrent_transfer, "KNOCKING_S", 0.0)
     holder.transfer.rest()
-    assert not holder.transfer._knocking
+    assert holder.transfer._manner is QUIET
     # The next one that is dialled plainly is dialled over TCP again.
     other, third = yard.image(), yard.node(slow=True)
     third.transfer.seed(third.put(other))
