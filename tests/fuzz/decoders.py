@@ -172,12 +172,15 @@ def _messages(records: dict[str, Record]) -> dict[str, list[bytes]]:
             wire.Sync((bytes(8),) * 64),
             wire.Exchange(some, (("manifest", b"stable"),)),
             wire.Get("torrent", bytes(32), 0, 65536),
+            wire.Who(bytes(8)),
+            wire.Tunnel(),
         ],
         "reply": [
             wire.SyncReply((1, 2), rows, told),
             wire.Records(some),
             wire.Chunk(100, bytes(100)),
             wire.No("not here"),
+            wire.Holders(told),
         ],
     }
     return {kind: [wire.encode(message) for message in messages] for kind, messages in made.items()}
