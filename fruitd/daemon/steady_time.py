@@ -44,6 +44,11 @@ class SteadyTime:
         return self.now_s() + self.wall_offset_s
 
     @property
+    def system_s(self) -> float:
+        """What the system clock says."""
+        return time.time()
+
+    @property
     def clock_ok(self) -> bool:
         """False while the system clock is behind what must be true."""
         return self._clock.clock_ok(time.time())

@@ -57,7 +57,8 @@ class TrialWatch:
         while not all(result.ok for result in looks[-1]) and len(looks) < BASELINE_LOOKS:
             looks.append(await self.panel().look())
         heard = self._heard()
-        baseline = Baseline(infohash, checks_before(looks), _both(self._reference(), heard))
+        hearing, clock_s = _both(self._reference(), heard), self._daemon.time.system_s
+        baseline = Baseline(infohash, checks_before(looks), hearing, clock_s)
         await trio.to_thread.run_sync(self._daemon.state.set_meta, BASELINE_META, baseline.encode())
 
     async def before_arming(self, infohash: str) -> None:
@@ -157,7 +158,7 @@ class TrialWatch:
             or before.infohash != journal.target.infohash
         ):
             before = Baseline()  # nothing is known to excuse anything
-        panel = self.panel()
+        panel = self.panel(before.clock_s)
         with scope:
             while True:
                 self.last = await panel.look()
@@ -168,8 +169,9 @@ class TrialWatch:
 
     # ------------------------------------------------------------------ what is seen
 
-    def panel(self) -> Panel:
-        """Every check of this node."""
+    def panel(self, clock_s: float = float("inf")) -> Panel:
+        """Every check of this node. A system clock that has not gone back behind `clock_s` is not at fault, whatever has been
+        signed since: one fact from the future, or a clock that is slow by a minute, would condemn a release everywhere."""
         daemon, config = self._daemon, self._daemon.config
         active = daemon.boot_facts.active if daemon.boot_facts is not None else ""
         wanted = Wanted(
@@ -180,7 +182,11 @@ class TrialWatch:
             config.node.state_dir,
         )
         path = str(daemon.slot_paths.get(active, ""))
-        return Panel(wanted, active, path, lambda: daemon.time.clock_ok, self._state_trouble, self._machine)
+
+        def clock_ok() -> bool:
+            return daemon.time.clock_ok or daemon.time.system_s >= clock_s
+
+        return Panel(wanted, active, path, clock_ok, self._state_trouble, self._machine)
 
     def _state_trouble(self) -> str | None:
         """Why the state cannot be written now; what once failed is tried again first."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 from attrs import asdict, field, frozen
@@ -11,6 +12,7 @@ from attrs import asdict, field, frozen
 from fruitd.errors import RefusedError
 from fruitd.health.hearing import Hearing
 from fruitd.health.verdict import Result
+from swarm.trust.times import TIME_S_MAX
 
 VERSION = 1
 BYTES_MAX = 32 * 1024
@@ -25,6 +27,8 @@ class Baseline:
     infohash: str = ""
     checks: Mapping[str, bool] = field(factory=dict)
     hearing: Hearing = field(factory=Hearing)
+    clock_s: float = float("inf")
+    """What the system clock said, seconds since 1970; infinity where that is not known."""
 
     def encode(self) -> bytes:
         """A small JSON document."""
@@ -34,6 +38,8 @@ class Baseline:
             "checks": dict(self.checks),
             "hearing": asdict(self.hearing),
         }
+        if isfinite(self.clock_s):
+            document["clock_s"] = self.clock_s
         return json.dumps(document, separators=(",", ":")).encode()
 
     @classmethod
@@ -46,7 +52,10 @@ class Baseline:
             if not isinstance(value, dict) or value.pop("version", None) != VERSION:
                 raise RefusedError(f"it is not of version {VERSION}")
             return cls(
-                _text(value.pop("infohash")), _checks(value.pop("checks")), _hearing(value.pop("hearing"))
+                _text(value.pop("infohash")),
+                _checks(value.pop("checks")),
+                _hearing(value.pop("hearing")),
+                _seconds(value.pop("clock_s", None)),  # software of before did not write it
             )
         except (ValueError, KeyError, TypeError, RecursionError, RefusedError) as error:
             raise RefusedError(f"the baseline of the trial cannot be read: {error}") from error
@@ -72,6 +81,14 @@ def _flag(value: Any) -> bool:
     if not isinstance(value, bool):
         raise TypeError(f"{value!r:.60} is not true or false")
     return value
+
+
+def _seconds(value: Any) -> float:
+    if value is None:
+        return float("inf")
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= TIME_S_MAX:
+        raise ValueError("its clock is no time")
+    return float(value)
 
 
 def _checks(value: Any) -> dict[str, bool]:

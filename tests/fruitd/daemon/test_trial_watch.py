@@ -55,7 +55,7 @@ class Node:
         self.boot_facts = BootFacts("1", "a", "a", None)
         self.slot_paths = {"a": folder / "a", "b": folder / "b"}
         self.peers: list[Any] = [MATE, FAR]
-        self.time = SimpleNamespace(now_s=trio.current_time, clock_ok=True)
+        self.time = SimpleNamespace(now_s=trio.current_time, clock_ok=True, system_s=1e9)
         self.began_s = 0.0
         self.told: list[on.Health] = []
         self.core = SimpleNamespace(
@@ -114,6 +114,21 @@ def test_a_fault_of_old_is_excused_after_the_restart_and_a_new_one_is_not(node: 
     Path("unwell").touch()
     (health,) = _look(node, TrialWatch(node))  # type: ignore[arg-type]
     assert health.ok is False
+
+
+def test_a_time_that_is_signed_during_a_trial_condemns_nothing_and_a_clock_that_went_back_does(
+    node: Node,
+) -> None:
+    """Whoever has a freshness key, and a clock of tomorrow, would have a good release thrown away by all who try it; so would
+    each new release, on nodes whose clocks lose a minute."""
+    _run(lambda: TrialWatch(node).take_baseline(R2.infohash))  # type: ignore[arg-type]
+    node.time.clock_ok, node.time.system_s = False, 1e9 + 60
+    (health,) = _look(node, TrialWatch(node))  # type: ignore[arg-type]
+    assert health.ok
+    node.time.system_s = 1e9 - 60
+    (health,) = _look(node, TrialWatch(node))  # type: ignore[arg-type]
+    assert health.ok is not True
+    assert "the system clock" in health.why
 
 
 def test_a_baseline_of_another_release_excuses_nothing(node: Node) -> None:

@@ -135,13 +135,21 @@ def test_a_check_that_fails_now_and_then_is_not_excused() -> None:
         st.booleans(),
         st.sampled_from([None, True, False]),
     ),
+    st.floats(0, 4e9) | st.just(float("inf")),
 )
 def test_a_baseline_is_read_as_it_was_written(
-    infohash: str, checks: dict[str, bool], hearing: Hearing
+    infohash: str, checks: dict[str, bool], hearing: Hearing, clock_s: float
 ) -> None:
     """After the restart, old faults would count against the new release."""
-    baseline = Baseline(infohash, checks, hearing)
+    baseline = Baseline(infohash, checks, hearing, clock_s)
     assert Baseline.decode(baseline.encode()) == baseline
+
+
+def test_a_baseline_of_older_software_is_read() -> None:
+    """The release under trial brings new software: it would judge itself by nothing."""
+    known = '"mates":true,"far":true,"news":true,"interface":true'
+    old = '{"version":1,"infohash":"ff","checks":{"disk":true},"hearing":{' + known + "}}"
+    assert Baseline.decode(old.encode()).checks == {"disk": True}
 
 
 @given(st.binary(max_size=300) | st.text(max_size=300).map(str.encode))
@@ -159,6 +167,8 @@ def test_a_damaged_baseline_is_refused(data: bytes) -> None:
         b'{"version":1,"infohash":"","checks":{},"hearing":{}}',
         b'{"version":1,"infohash":"","checks":{"x":1},"hearing":{"mates":true,"far":true,"news":true,"interface":true}}',
         b'{"version":1,"infohash":1,"checks":{},"hearing":{"mates":true,"far":true,"news":true,"interface":true}}',
+        b'{"version":1,"infohash":"","checks":{},"hearing":{"mates":true,"far":true,"news":true,"interface":true},"clock_s":-1}',
+        b'{"version":1,"infohash":"","checks":{},"hearing":{"mates":true,"far":true,"news":true,"interface":true},"clock_s":1e999}',
         b" " * (BYTES_MAX + 1),
         b"[" * 10_000,
     ],
