@@ -251,8 +251,10 @@ class SwarmCore(Obtaining):
         )
         data = self._envelope.seal_datagram(self._intake.telling(record))
 
+        teller = self._presence.table.at(source) if source is not None else None
+
         def is_source(peer: Peer) -> bool:
-            return peer.info.address == source
+            return peer is teller
 
         told = sample(neighbours, plan.neighbours, self._rng, is_source)
         if plan.far:
@@ -436,6 +438,11 @@ class SwarmCore(Obtaining):
     def set_contacts(self, contacts: Sequence[Address], now_s: float) -> Effects:
         """The configured contacts, their names looked up again."""
         self._presence.set_contacts(contacts, now_s)
+        return []
+
+    def lan_came(self, now_s: float) -> Effects:
+        """There is another interface to beacon on: whoever is there should not have to wait for the next beat."""
+        self._presence.lan_came(now_s)
         return []
 
     def hear_of(self, addresses: Sequence[Address], now_s: float) -> Effects:

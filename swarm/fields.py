@@ -91,6 +91,11 @@ def listed(value: Any, what: str, count_max: int) -> list[Any]:
     return value
 
 
+def told(address: Address) -> list[Any]:
+    """[host, port], as `address` reads it. The name of an interface means nothing to others, and never leaves this machine."""
+    return [address.host.partition("%")[0], address.port]
+
+
 def address(value: Any) -> Address:
     """[host, port] of one computer: a literal in its one usual form."""
     if not isinstance(value, list) or len(value) != 2 or not isinstance(value[0], str):

@@ -41,8 +41,8 @@ class Meetings:
         if isinstance(message, Go):
             self._presence.hear_of(message.addresses, now_s)
             return []
-        if peer.guest:
-            return []  # a knock at the stream it speaks through would reach nobody
+        if peer.guest or source.is_link_local:
+            return []  # a knock at the stream it speaks through would reach nobody, nor one at an address of another link
         others = worth_telling(self._presence.table.all(), source)
         return [*self._matchmaker.introduce(source, others, now_s)]
 

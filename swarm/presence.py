@@ -54,7 +54,12 @@ is felt; more: more traffic over the uplink while nothing happens."""
 LINK_LIVES_S = 90.0
 """A peer of another site that asked something this lately keeps a link to this node: what is new reaches it also behind NAT."""
 LOOK_AGAIN_S = 5.0
-"""Least time between two pings of a node that was given up and whose multicast is heard."""
+"""Least time between two pings of a node that was given up and whose multicast is heard, or that was heard elsewhere."""
+BURST_S = 1.0
+"""A node with several interfaces sends its beacon by all of them at once; within this time all copies are here. Longer: a mate
+that moved is followed later; shorter: a busy Pi takes the copy from the address in use for lost, and asks."""
+OWN_ADDRESSES_MAX = 32
+"""Own addresses that are remembered, so that nobody's hearsay makes this node knock at itself."""
 
 
 @frozen
@@ -102,7 +107,9 @@ class Presence:
         """This node looks in other sites for something small that its own did not give it in time."""
         self.shut_in = ShutIn()
         self._links: list[bytes] = []
-        self._own_address: Address | None = None
+        self._own_addresses: dict[Address, None] = {}
+        self._looks: dict[bytes, float] = {}
+        """Mates whose multicast came from elsewhere, and when to look whether they are still where they were."""
         self._announce_due_s = float("inf")
         self._announced_s = float("-inf")
         self._widely = False
@@ -159,7 +166,8 @@ class Presence:
         times.append(self.site.membership.next_s)
         if self._settings.beacon:
             times.append(self._beacon.due_s)
-        return min(*times, min(self._doubts.values(), default=float("inf")))
+        pending = (min(each.values(), default=float("inf")) for each in (self._doubts, self._looks))
+        return min(*times, *pending)
 
     # ------------------------------------------------------------------ what others tell
 
@@ -211,13 +219,20 @@ class Presence:
         self._settled = True
         self._beacon.announce(now_s)
 
+    def lan_came(self, now_s: float) -> None:
+        """Our multicast reaches another LAN."""
+        self._beacon.announce(now_s)
+
     def on_hello(
         self, hello: Hello, source: Address, now_s: float, *, multicast: bool, tunnelled: bool = False
     ) -> Greeting:
         """A hello arrived, by multicast, to this node alone, or through a tunnel."""
         if hello.me.node_id == self._me.node_id:
             self._introductions.answered(source)
-            self._own_address = source
+            self._own_addresses.pop(source, None)
+            self._own_addresses[source] = None
+            if len(self._own_addresses) > OWN_ADDRESSES_MAX:
+                del self._own_addresses[next(iter(self._own_addresses))]
             return Greeting()
         question = self._questions.answered(hello.pong) if hello.pong else None
         if question is not None:
@@ -227,14 +242,17 @@ class Presence:
         sends: list[SendDatagram | CloseTunnel] = []
         sends += self._answers(hello, heard, source, now_s, multicast=multicast)
         peer = self.table.get(hello.me.node_id)
+        if peer is not None and source != peer.info.address:
+            sends += self._heard_elsewhere(peer, heard, now_s, multicast=multicast)
         if heard in (Heard.DOUBTED, Heard.FULL) or peer is None:
             return Greeting(tuple(sends))
         if hello.ping and not multicast:
             peer.knocked_s = now_s
         if self._note_way(peer, source, now_s, tunnelled=tunnelled):
             sends.append(CloseTunnel(source))
-        self.site.heard(peer, answered=proven)
-        if proven:
+        answered = question is not None and self.table.reached(peer.info.node_id, question.address, now_s)
+        self.site.heard(peer, answered=answered)
+        if answered:
             sends += self._watch.answered(peer.info.node_id)
         elif self.site.membership.is_gone(peer.info.node_id) and now_s - peer.pinged_s > LOOK_AGAIN_S:
             sends.append(self._ping_peer(peer, now_s))
@@ -245,7 +263,7 @@ class Presence:
         return Greeting(tuple(sends), changed, peer if differs else None)
 
     def on_wakeup(self, now_s: float) -> tuple[list[SendDatagram | OpenTunnel], bool]:
-        """What is due now, and whether a peer was lost."""
+        """What is due now, and whether a peer was lost, or is to be found elsewhere."""
         self._watch.deaf = not self._settings.beacon or bool(self.unheard(now_s))
         sends: list[SendDatagram | OpenTunnel] = []
         chased, lost = self._chase_unanswered(now_s)
@@ -265,6 +283,7 @@ class Presence:
             for address in knocks:
                 sends += self._knock(address, now_s)
         sends += self._ask_doubted(now_s)
+        sends += self._look_after(now_s)
         return sends, lost
 
     def _knock(self, address: Address, now_s: float) -> list[SendDatagram | OpenTunnel]:
@@ -375,9 +394,54 @@ class Presence:
                 sends.append(self.ping(source, hello.me.node_id, now_s))
             else:
                 sends.append(self._send(source, pong=hello.ping))
-        if heard is Heard.DOUBTED:
+        if heard is Heard.DOUBTED and not multicast:
             sends.append(self.ping(source, b"", now_s))
         return sends
+
+    def _heard_elsewhere(
+        self, peer: Peer, heard: Heard, now_s: float, *, multicast: bool
+    ) -> list[SendDatagram]:
+        """A hello of this peer came, and not from the address in use.
+
+        That one is in use for as long as it is heard or answers. A beacon from elsewhere alone, without its copy from the address
+        in use, is looked into; so is whatever comes to this node only.
+        """
+        if multicast:
+            if now_s - peer.here.heard_s >= BURST_S or heard is Heard.DOUBTED:
+                due_s = now_s + BURST_S * self._rng.uniform(1.0, 2.0)
+                self._looks.setdefault(peer.info.node_id, due_s)
+        elif heard is Heard.DOUBTED and peer.here.multicast and now_s - peer.pinged_s > LOOK_AGAIN_S:
+            return [self._ping_peer(peer, now_s)]
+        return []
+
+    def _look_after(self, now_s: float) -> list[SendDatagram]:
+        """Ask those whose beacon came from elsewhere.
+
+        Who was heard from the address in use, too, is asked at the other only, until it answers there, by a few of the site at a
+        time: its connections from there are then taken for those of a mate. Otherwise both are asked, and if the one in use gives
+        no answer, `_chase_unanswered` turns to the other. Whoever only answers there, and is heard from elsewhere only, is asked
+        again when a neighbour would be missed.
+        """
+        sends: list[SendDatagram] = []
+        for node_id in [node_id for node_id, due_s in self._looks.items() if due_s <= now_s]:
+            del self._looks[node_id]
+            peer = self.table.get(node_id)
+            if peer is None:
+                continue
+            silent = now_s - peer.here.heard_s >= 3 * BURST_S
+            lately = now_s - peer.looked_s < self._silence_s()
+            answers_only = peer.here.multicast_s <= peer.looked_s <= peer.here.heard_s
+            if silent and not (lately and answers_only):
+                sends.append(self._ping_peer(peer, now_s))
+            elif silent or lately or not self._welcomes():
+                continue
+            peer.looked_s = now_s
+            sends += self._ask_elsewhere(peer, now_s)
+        return sends
+
+    def _ask_elsewhere(self, peer: Peer, now_s: float) -> list[SendDatagram]:
+        unproven = peer.elsewhere is not None and peer.elsewhere not in peer.places
+        return [self.ping(peer.elsewhere, b"", now_s)] if peer.elsewhere is not None and unproven else []
 
     def _ping_peer(self, peer: Peer, now_s: float) -> SendDatagram:
         return self.ping(peer.info.address, peer.info.node_id, now_s)
@@ -414,10 +478,15 @@ class Presence:
 
     def _chase_unanswered(self, now_s: float) -> tuple[list[SendDatagram], bool]:
         sends: list[SendDatagram] = []
-        lost = False
+        lost = turned = False
         for question in self._questions.unanswered(now_s):
             peer = self.table.get(question.node_id)
-            if peer is None or peer.info.heard_s > question.asked_s:
+            if peer is None:
+                continue
+            if question.address == peer.info.address:
+                turned = self.table.turn(peer, now_s, self._silence_s()) or turned
+                sends += self._ask_elsewhere(peer, now_s)
+            if peer.info.heard_s > question.asked_s:
                 continue
             if peer.info.same_site:
                 sends += self._watch.unanswered(question.node_id)
@@ -434,7 +503,7 @@ class Presence:
                 sends.append(self.ping(peer.info.address, question.node_id, now_s))
         if lost and not len(self.table):
             self._introductions.alone(now_s)
-        return sends, lost
+        return sends, lost or turned
 
     def _send_beacon(self, now_s: float) -> list[SendDatagram]:
         neighbours = self.neighbours(now_s)
@@ -472,7 +541,7 @@ class Presence:
         return self._rng.random() * self.table.multicasters < WELCOME_REPLIES
 
     def _is_known(self, address: Address) -> bool:
-        return address == self._own_address or self.table.at(address) is not None
+        return address in self._own_addresses or self.table.at(address) is not None
 
     def _silence_s(self) -> float:
         return silence_s(self._settings.beacon_interval_s, self.table.multicasters)

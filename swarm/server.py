@@ -91,9 +91,9 @@ class Server:
 
 
 def worth_telling(peers: Sequence[Peer], asker: Address) -> list[Address]:
-    """Addresses of `peers` that can mean something to the asker: private ones to private ones, public ones to
-    all."""
-    reach = _reach(asker.host)
+    """Addresses of `peers` that can mean something to the asker: private ones to private ones, public ones to all, link-local
+    ones to nobody: an asker on the same link hears them by multicast, and nobody could tell it by which interface."""
+    reach = "private" if asker.is_link_local else _reach(asker.host)
     return [
         peer.info.address
         for peer in peers

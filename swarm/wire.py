@@ -28,6 +28,7 @@ from swarm.fields import listed as _list
 from swarm.fields import number as _number
 from swarm.fields import octets as _bytes
 from swarm.fields import text as _text
+from swarm.fields import told as _told
 from swarm.me import (
     DIGEST_BYTES,
     ECHO_BYTES,
@@ -266,15 +267,15 @@ def _fields(message: Message) -> tuple[int, list[Any]]:
         case Sync():
             return 16, [list(message.buckets), message.wide]
         case SyncReply():
-            told = [[address.host, address.port] for address in message.peers]
-            return 17, [list(message.buckets), [list(row) for row in message.rows], told]
+            peers = [_told(address) for address in message.peers]
+            return 17, [list(message.buckets), [list(row) for row in message.rows], peers]
         case Exchange():
             wanted = [list(pair) for pair in message.wanted]
             return 18, [[record.encode() for record in message.records], wanted]
         case Records():
             return 19, [[record.encode() for record in message.records]]
         case Holders():
-            return 26, [[[address.host, address.port] for address in message.peers]]
+            return 26, [[_told(address) for address in message.peers]]
         case _:
             return _AS_IT_STANDS[type(message)], list(attrs.astuple(message, recurse=False))
 

@@ -23,6 +23,9 @@ LIST_MAX = 256
 """More contacts than a node can use, and few enough that a mistaken file is noticed."""
 TEXT_CHARS_MAX = 4096
 SHOWN_CHARS_MAX = 60
+INTERFACES_MAX = 16
+"""As many as are beaconed on where none is named."""
+_INTERFACE = re.compile(r"[A-Za-z0-9._-]{1,15}")
 _HOURS = re.compile(r"([0-9]{2}):([0-9]{2})-([0-9]{2}):([0-9]{2})")
 
 
@@ -165,14 +168,15 @@ def address(value: Any) -> str:
         raise ValueError(f'is {shown(value)}; allowed: an IP address, such as "0.0.0.0" or "::"') from None
 
 
-def interface(value: Any) -> str:
-    """The IPv4 address of the interface to use; empty: the system chooses."""
-    try:
-        return str(ipaddress.IPv4Address(_text(value))) if value != "" else ""
-    except ValueError:
-        raise ValueError(
-            f'is {shown(value)}; allowed: the IPv4 address of an interface, or "" for any'
-        ) from None
+def interfaces(value: Any) -> tuple[str, ...]:
+    """Interfaces of this machine, by name or IPv4 address: one, or a list; empty: all."""
+    named = value if isinstance(value, list) else [value] if value != "" else []
+    if len(named) <= INTERFACES_MAX and all(isinstance(each, str) and _is_interface(each) for each in named):
+        return tuple(named)
+    raise ValueError(
+        f'is {shown(value)}; allowed: an interface\'s name or IPv4 address, such as "eth0", a list of at most '
+        f'{INTERFACES_MAX} of them, or "" for all'
+    )
 
 
 def multicast_group(value: Any) -> str:
@@ -217,6 +221,14 @@ def file_mode(value: Any) -> int:
         if mode <= 0o777:
             return mode
     raise ValueError(f'is {shown(value)}; allowed: permissions in octal as a text, such as "0660"')
+
+
+def _is_interface(text: str) -> bool:
+    """As Linux allows names; digits and dots alone are meant for an address."""
+    try:
+        return bool(ipaddress.IPv4Address(text))
+    except ValueError:
+        return _INTERFACE.fullmatch(text) is not None and not set(text) <= set("0123456789.")
 
 
 def _text(value: Any) -> str:

@@ -86,7 +86,8 @@ class SwarmConfig:
     contacts: tuple[str, ...] = field(default=(), metadata=_be(checks.words(checks.contact)))
     """`host:port`; names are resolved when they are used."""
     beacon: bool = field(default=True, metadata=_be(checks.yes_or_no))
-    beacon_interface: str = field(default="", metadata=_be(checks.interface))
+    beacon_interface: tuple[str, ...] = field(default=(), metadata=_be(checks.interfaces))
+    """Names or IPv4 addresses; none: every LAN, or the one of `bind`."""
     beacon_group: str = field(default="239.192.70.82", metadata=_be(checks.multicast_group))
     beacon_port: int = field(default=47100, metadata=_be(PORT))
 

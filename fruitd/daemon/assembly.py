@@ -280,7 +280,7 @@ async def _sockets(config: Config) -> Sockets:
         beacon=swarm.beacon,
         beacon_group=swarm.beacon_group,
         beacon_port=swarm.beacon_port,
-        beacon_interface=swarm.beacon_interface,
+        beacon_interfaces=swarm.beacon_interface,
         contacts=swarm.contacts,
         connections_max=CONNECTIONS_MAX,
         connections_per_host_max=NODES_ON_ONE_HOST,

@@ -121,6 +121,7 @@ class Daemon:
             assembly.sockets,
             clock=self.time.now_s,
             set_contacts=self._set_contacts,
+            lan_came=self._journaled.lan_came,
             reach=self.reach,
             knows=self.core.swarm.knows,
         )

@@ -35,6 +35,7 @@ async def examine(daemon: Daemon) -> list[dict[str, Any]]:
     """Every check, in the order a person would look."""
     checks: tuple[tuple[str, Callable[[Daemon], Finding]], ...] = (
         ("peers", _peers),
+        ("beacon", _beacon),
         ("reach", _reach),
         ("router", _router),
         ("dht", lambda daemon: daemon.dht.finding()),
@@ -108,6 +109,19 @@ def _peers(daemon: Daemon) -> Finding:
     found = f"{len(peers)} known, {sum(p.same_site for p in peers)} of them on this site"
     do = "check the network, the swarm key, and [swarm] contacts; UDP and TCP port, and the beacon, must get through"
     return bool(peers), found, do
+
+
+def _beacon(daemon: Daemon) -> Finding:
+    swarm = daemon.config.swarm
+    if not swarm.beacon:
+        return True, "off: [swarm] beacon is false", ""
+    on = daemon.shell.beaconed_on
+    if on:
+        return True, f"sent and heard on {on}", ""
+    named = ", ".join(swarm.beacon_interface)
+    why = f"{named} is not up, or has no address" if named else "no interface of a LAN is up"
+    do = "bring the interface up, or mend [swarm] bind and beacon_interface; contacts work meanwhile"
+    return False, f"neither sent nor heard: {why}", do
 
 
 def _reach(daemon: Daemon) -> Finding:

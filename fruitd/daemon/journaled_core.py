@@ -126,6 +126,10 @@ class JournaledCore:
         """See `NodeCore`."""
         return self._saved(self._core.set_contacts(contacts, now_s))
 
+    def lan_came(self, now_s: float) -> Effects:
+        """See `NodeCore`."""
+        return self._saved(self._core.lan_came(now_s))
+
     def update_event(self, event: update_events.Event, now_s: float) -> Effects:
         """See `NodeCore`."""
         return self._saved(self._core.update_event(event, now_s))

@@ -130,6 +130,10 @@ class NodeCore(Powering):
         """The configured contacts, their names looked up."""
         return self._from_swarm(self.swarm.set_contacts(contacts, now_s), now_s)
 
+    def lan_came(self, now_s: float) -> Effects:
+        """There is another interface to beacon on."""
+        return self._from_swarm(self.swarm.lan_came(now_s), now_s)
+
     def next_wakeup_s(self) -> float:
         """When `on_wakeup` wants to be called next."""
         due = min(self.swarm.next_wakeup_s(), self._status_plan.due_s, self._offer_peers_due_s)

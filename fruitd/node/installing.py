@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeAlias
 
+from attrs import evolve
+
 from bep35.merkle import root_of
 from fruitd.node.by_parcel import ByParcel, Choice
 from fruitd.node.effects import (
@@ -335,7 +337,9 @@ class Installing(ByParcel):
         return self._run.named.infohash if self._run is not None else bytes.fromhex(target.infohash)
 
     def _transfer_mates(self) -> tuple[TransferPeer, ...]:
-        return tuple(_transfer_peer(peer) for peer in self.swarm.mates() if peer.transfer_port)
+        """Under each address that they have: one with two interfaces on this LAN may connect from either."""
+        mates = [peer for peer in self.swarm.mates() if peer.transfer_port]
+        return tuple(_transfer_peer(evolve(p, address=each)) for p in mates for each in (p.address, *p.also))
 
     def _mates_changed(self) -> Effects:
         """Who is of this site, where that is not what the transfer was told last."""

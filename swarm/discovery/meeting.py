@@ -15,7 +15,7 @@ from typing import Any
 from attrs import frozen
 
 from swarm.address import Address
-from swarm.fields import address, listed, number, octets
+from swarm.fields import address, listed, number, octets, told
 
 INTRODUCED_MAX = 8
 """Peers that one question brings the asker together with. More: more knocks at once, that a stranger could aim at somebody."""
@@ -62,7 +62,7 @@ def fields_of(message: Meeting) -> tuple[int, list[Any]]:
         return 12, []
     if isinstance(message, Dial):
         return 14, [message.holding, message.transfer_port]
-    return 13, [[[each.host, each.port] for each in message.addresses]]
+    return 13, [[told(each) for each in message.addresses]]
 
 
 def _meet() -> Meet:

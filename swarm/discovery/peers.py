@@ -4,6 +4,9 @@ A peer is in the table because a sealed hello came from it. Its address is where
 port, and behind a translator (NAT) only the port that the translator gave a node leads back to it. A hello that gives a known
 peer another address is *doubted*: whoever recorded an old hello could send it again from elsewhere. The new address counts only
 once it has answered a question with the question's own echo.
+
+A neighbour may have several addresses at once: two interfaces on one LAN, two LANs, IPv4 and IPv6. One of them is in use, as
+long as it is heard or answers there; the others are kept for the moment at which it does not.
 """
 
 from __future__ import annotations
@@ -12,13 +15,16 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 
-from attrs import define, evolve, frozen
+from attrs import Factory, define, evolve, frozen
 
 from swarm.address import Address
 from swarm.me import Hello
 
 FORGET_AFTER_S = 600.0
 """When the table is full, a peer silent for longer than this makes room for a new one."""
+PLACES_MAX = 4
+"""Addresses kept for one peer: two interfaces, each with IPv4 and IPv6. Fewer: of a node with more, one that fails is replaced
+later. More: more that somebody who claims to be that node can fill."""
 
 
 @frozen
@@ -29,7 +35,7 @@ class PeerInfo:
     name: str
     site: str
     address: Address
-    """Control: UDP and TCP on one port."""
+    """Control: UDP and TCP on one port. Of several, the one in use."""
     transfer_port: int
     same_site: bool
     """Heard by multicast, in one direction or the other, or of the same named site."""
@@ -40,6 +46,8 @@ class PeerInfo:
     """Of these, or beside these, the one it wants and does not have whole."""
     able: bool = True
     """It could speak to the outside for its site."""
+    also: tuple[Address, ...] = ()
+    """Other addresses at which it has answered: its connections may come from there."""
 
     def wants_or_holds(self, holding: bytes) -> bool:
         """Whether it has to do with this image at all."""
@@ -64,10 +72,31 @@ class Heard(StrEnum):
 
 
 @define
+class Place:
+    """An address of a peer, other than by hearsay."""
+
+    heard_s: float
+    """When something came from there last, or an answer to what went there."""
+    multicast_s: float = float("-inf")
+    """When its multicast was heard from there last."""
+
+    @property
+    def multicast(self) -> bool:
+        """Whether its multicast ever was heard from there."""
+        return self.multicast_s > float("-inf")
+
+
+@define
 class Peer:
     """A row of the table. `digest` None: not known, or older than our last sync with it."""
 
     info: PeerInfo
+    places: dict[Address, Place] = Factory(dict)
+    """`info.address`, which is in use, and at most three others that have answered."""
+    elsewhere: Address | None = None
+    """Another address than the one in use that its multicast came from last, proven or not."""
+    looked_s: float = float("-inf")
+    """When it was last asked whether it still is where it was, since its multicast came from elsewhere only."""
     multicast_s: float = float("-inf")
     met_s: float = float("-inf")
     """Since when it is known at the address it has now."""
@@ -92,6 +121,11 @@ class Peer:
     settled: tuple[bytes, bytes] | None = None
     """(our digest, its digest) after a comparison: if it shows that pair again, neither has anything for the
     other."""
+
+    @property
+    def here(self) -> Place:
+        """The address in use."""
+        return self.places[self.info.address]
 
 
 class PeerTable:
@@ -119,17 +153,47 @@ class PeerTable:
         known = self._peers.get(hello.me.node_id)
         if known is None:
             return self._admit(hello, source, now_s, multicast=multicast)
-        if known.info.address != source:
+        before = known.info
+        if multicast and source != before.address:
+            known.elsewhere = source
+        if source not in known.places:
             if not proven:
                 return Heard.DOUBTED
-            self._move(known, source, now_s)
-        before = known.info
+            self._settle(known, source, now_s)
+        place = known.places[source]
+        place.heard_s = now_s
+        if multicast:
+            place.multicast_s = now_s
+        if multicast and not known.here.multicast:
+            self._use(known, source, now_s)
         self._update(known, hello, now_s, multicast=multicast)
         return Heard.SAME if evolve(before, heard_s=now_s) == known.info else Heard.CHANGED
 
     def get(self, node_id: bytes) -> Peer | None:
         """The peer with this id."""
         return self._peers.get(node_id)
+
+    def reached(self, node_id: bytes, address: Address, now_s: float) -> bool:
+        """This peer brought back an echo that had gone to `address`: it is there, whatever address it speaks from.
+
+        A machine with two interfaces on one LAN answers from one of them, whichever was asked. False where the address is
+        somebody else's.
+        """
+        peer = self._peers[node_id]
+        if address not in peer.places:
+            if self.at(address) is not None:
+                return False
+            self._add_place(peer, address, now_s)
+        peer.places[address].heard_s = now_s
+        return True
+
+    def turn(self, peer: Peer, now_s: float, silence_s: float) -> bool:
+        """This peer gave no answer at the address in use: turn to the other that was heard last, less than `silence_s` ago."""
+        found = self._other_place(peer)
+        if found is None or now_s - peer.places[found].heard_s >= silence_s:
+            return False
+        self._use(peer, found, now_s)
+        return True
 
     def at(self, address: Address) -> Peer | None:
         """The peer that was heard from this address last."""
@@ -195,9 +259,11 @@ class PeerTable:
         info = PeerInfo(
             me.node_id, me.name, me.site, address, me.transfer_port, multicast, now_s, frozenset()
         )
-        peer = Peer(info, met_s=now_s)
+        peer = Peer(info, {address: Place(now_s)}, met_s=now_s)
         self._peers[me.node_id] = peer
         self._by_address[address] = me.node_id
+        if multicast:
+            peer.here.multicast_s = now_s
         self._update(peer, hello, now_s, multicast=multicast)
         return Heard.NEW
 
@@ -224,14 +290,56 @@ class PeerTable:
             able=hello.able,
         )
 
-    def _move(self, peer: Peer, address: Address, now_s: float) -> None:
-        if self._by_address.get(peer.info.address) == peer.info.node_id:
-            del self._by_address[peer.info.address]
-        peer.info = evolve(peer.info, address=address)
-        peer.multicast_s, peer.met_s = float("-inf"), now_s
-        self._multicasters.pop(peer.info.node_id, None)
-        peer.near = False
+    def _settle(self, peer: Peer, address: Address, now_s: float) -> None:
+        """It has proved to be at this address. A neighbour goes on with the one in use; whoever is known otherwise has moved: a
+        translator gave it another port, or it left its LAN."""
+        holder = self.at(address)
+        if holder is not None:
+            self._displace(holder, address, now_s)
+        self._add_place(peer, address, now_s)
+        if not peer.here.multicast:
+            old = peer.info.address
+            self._use(peer, address, now_s)
+            self._leave(peer, old)
+
+    def _displace(self, holder: Peer, address: Address, now_s: float) -> None:
+        """Another node has proved to be where this one was: two that swapped addresses must not hold each other's."""
+        if holder.info.address == address:
+            other = self._other_place(holder)
+            if other is None:
+                holder.here.multicast_s = float("-inf")  # whatever it proves next is where it is
+                return
+            self._use(holder, other, now_s)
+        self._leave(holder, address)
+
+    def _add_place(self, peer: Peer, address: Address, now_s: float) -> None:
+        if len(peer.places) >= PLACES_MAX:
+            self._leave(peer, min(self._others(peer), key=lambda other: peer.places[other].heard_s))
+        peer.places[address] = Place(now_s, now_s if peer.elsewhere == address else float("-inf"))
         self._by_address[address] = peer.info.node_id
+        peer.info = evolve(peer.info, also=tuple(self._others(peer)))
+
+    def _leave(self, peer: Peer, address: Address) -> None:
+        del peer.places[address]
+        peer.info = evolve(peer.info, also=tuple(self._others(peer)))
+        if self._by_address.get(address) == peer.info.node_id:
+            del self._by_address[address]
+
+    def _use(self, peer: Peer, address: Address, now_s: float) -> None:
+        peer.info = evolve(peer.info, address=address)
+        peer.info = evolve(peer.info, also=tuple(self._others(peer)))
+        peer.met_s = now_s
+        if not peer.here.multicast:
+            peer.multicast_s = float("-inf")
+            self._multicasters.pop(peer.info.node_id, None)
+            peer.near = False
+
+    @staticmethod
+    def _others(peer: Peer) -> list[Address]:
+        return [address for address in peer.places if address != peer.info.address]
+
+    def _other_place(self, peer: Peer) -> Address | None:
+        return max(self._others(peer), key=lambda other: peer.places[other].heard_s, default=None)
 
     def _make_room(self, now_s: float) -> bool:
         silent = min(self._peers.values(), key=lambda peer: (-peer.strikes, peer.info.heard_s))
@@ -243,8 +351,9 @@ class PeerTable:
     def _drop(self, peer: Peer) -> None:
         del self._peers[peer.info.node_id]
         self._multicasters.pop(peer.info.node_id, None)
-        if self._by_address.get(peer.info.address) == peer.info.node_id:
-            del self._by_address[peer.info.address]
+        for address in peer.places:
+            if self._by_address.get(address) == peer.info.node_id:
+                del self._by_address[address]
 
 
 DRAWN_PER_CHOSEN = 12

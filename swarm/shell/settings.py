@@ -15,10 +15,10 @@ class ShellSettings:
     """Control port, UDP and TCP; 0: any that is free for both."""
     beacon: bool = True
     beacon_group: str = "239.192.70.82"
-    """An administratively scoped multicast group (RFC 2365), IPv4."""
+    """An administratively scoped multicast group (RFC 2365), IPv4; the IPv6 group follows from it (`groups.group_host`)."""
     beacon_port: int = 47100
-    beacon_interface: str = ""
-    """IPv4 address of the interface to beacon on; "": the one of `bind`, or else the system's choice."""
+    beacon_interfaces: tuple[str, ...] = ()
+    """Names or addresses of the interfaces to beacon on; none: the one of `bind`, or every LAN (`interfaces.beaconed_on`)."""
     contacts: tuple[str, ...] = ()
     """``host:port``, ``address:port`` or ``[IPv6]:port``; names are looked up, and looked up again."""
     connections_max: int = 32

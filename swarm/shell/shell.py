@@ -21,24 +21,27 @@ from swarm.effects import CarryTunnel, CloseTunnel, OpenStream, OpenTunnel, Refu
 from swarm.errors import Reason, RefusedError, UnavailableError
 from swarm.shell import streams
 from swarm.shell.contacts import PAUSE_MAX_S, PAUSE_MIN_S, is_literal, look_up
+from swarm.shell.groups import Groups, Way
 from swarm.shell.guests import Guest, made_room
 from swarm.shell.settings import ShellSettings
 from swarm.shell.sliced import Sliced
-from swarm.shell.sockets import Sockets, beacon_destination, local_host, normal
+from swarm.shell.sockets import Sockets, local_host, normal
 from swarm.shell.traffic import Traffic
 from swarm.shell.tunnels import Tunnels
 from swarm.slices import MARK
 
 RECEIVE_BYTES = 2048
 """More than any datagram of ours: a longer one is cut, and refused."""
-JOIN_AGAIN_S = 10.0
-"""While the beacon group cannot be joined: a Pi often starts before its network does."""
+LOOK_AGAIN_S = 10.0
+"""Between looks at this machine's interfaces: a Pi often starts before its network does, and cables are pulled. A look is two
+system calls for each interface."""
 PAUSE_LEAST_S = 0.001
 ACCEPT_PAUSE_S = 0.1
 """After the system ran out of file descriptors or memory."""
 
 Handler = Callable[[list[Any]], Awaitable[None]]
 ContactsSink = Callable[[Sequence[Address], float], Iterable[Any]]
+LanSink = Callable[[float], Iterable[Any]]
 
 
 class Core(Protocol):
@@ -87,6 +90,7 @@ class SwarmShell:
         sockets: from `open_sockets`; closed when `run` ends.
         clock: steady seconds, the same that the host gives the core elsewhere.
         set_contacts: told the addresses of the configured contacts whenever they are looked up.
+        lan_came: told when there is another interface to beacon on.
         reach: told whom this node spoke to, and when a stranger came through.
         knows: whether a peer is known at an address; only those are served by datagrams what others get by stream.
     """
@@ -99,6 +103,7 @@ class SwarmShell:
         *,
         clock: Callable[[], float] = trio.current_time,
         set_contacts: ContactsSink | None = None,
+        lan_came: LanSink = lambda _now_s: (),
         reach: Reach | None = None,
         knows: Callable[[Address], bool] = lambda _address: False,
     ) -> None:
@@ -109,6 +114,7 @@ class SwarmShell:
         self._settings: ShellSettings = sockets.settings
         self._clock = clock
         self._set_contacts = set_contacts
+        self._lan_came = lan_came
         self._reach = reach or Reach()
         self._knows = knows
         self._sliced = Sliced(self._send_to, clock)
@@ -120,7 +126,11 @@ class SwarmShell:
         self._replan = trio.Event()
         self._asking = trio.CapacityLimiter(self._settings.asking_max)
         self._guests: dict[Guest, None] = {}
-        self._group_destination = beacon_destination(self._settings)
+
+    @property
+    def beaconed_on(self) -> str:
+        """For people: the interfaces on which beacons are sent and heard now; "" for none."""
+        return self._sockets.groups.words() if self._sockets.groups is not None else ""
 
     def submit(self, effects: Iterable[Any]) -> None:
         """Queue effects that a call to the core returned outside the shell, and look anew when the core wants
@@ -139,8 +149,8 @@ class SwarmShell:
                 nursery.start_soon(self._receive, self._sockets.udp, False)
                 nursery.start_soon(self._serve, nursery)
                 nursery.start_soon(self._keep_time)
-                if self._settings.beacon:
-                    nursery.start_soon(self._listen_to_group)
+                if self._sockets.groups is not None:
+                    nursery.start_soon(self._keep_groups, self._sockets.groups, nursery)
                 if self._settings.contacts and self._set_contacts is not None:
                     nursery.start_soon(self._keep_contacts, self._set_contacts)
                 task_status.started()
@@ -179,7 +189,18 @@ class SwarmShell:
             await self._handler(for_host)
 
     async def _send(self, effect: SendDatagram) -> None:
-        await self._send_to(effect.data, effect.destination or self._group_destination, plain=effect.plain)
+        if effect.destination is not None:
+            await self._send_to(effect.data, effect.destination, plain=effect.plain)
+        elif self._sockets.groups is not None:
+            for way in self._sockets.groups.ways:
+                await self._send_by(way, effect.data)
+
+    async def _send_by(self, way: Way, data: bytes) -> None:
+        try:
+            await self._sockets.udp.sendmsg([data], way.ancillary, 0, way.destination)
+        except OSError:
+            return  # this interface went, or has no address at the moment; the others are tried all the same
+        self.traffic.datagram_sent(len(data), way.host)
 
     async def _send_to(self, data: bytes, destination: Address, *, plain: bool = False) -> None:
         if not plain and self._tunnels.send(data, destination):
@@ -236,14 +257,19 @@ class SwarmShell:
 
     # ------------------------------------------------------------------ datagrams
 
-    async def _listen_to_group(self) -> None:
-        while self._sockets.group is None:
-            await trio.sleep(JOIN_AGAIN_S)
+    async def _keep_groups(self, groups: Groups, nursery: trio.Nursery) -> None:
+        heard: set[trio.socket.SocketType] = set()
+        while True:
+            for sock in set(groups.sockets.values()) - heard:
+                heard.add(sock)
+                nursery.start_soon(self._receive, sock, True)
+            await trio.sleep(LOOK_AGAIN_S)
             try:
-                self._sockets.join_group()
+                come = groups.look()
             except OSError:
-                continue  # no network yet; the beacons of others wait as well
-        await self._receive(self._sockets.group, True)
+                continue  # out of descriptors; beacons go on where they went
+            if come:
+                self.submit(self._lan_came(self._clock()))
 
     async def _receive(self, sock: trio.socket.SocketType, multicast: bool) -> None:
         while True:

@@ -12,31 +12,23 @@ import trio
 from attrs import define
 
 from swarm.address import Address
+from swarm.shell.groups import Groups
 from swarm.shell.settings import ShellSettings
 
 BIND_TRIES = 16
 """With port 0, a port that is free for TCP may be taken for UDP."""
 LISTEN_BACKLOG = 64
-TTL = 1
-"""Beacons stay on their LAN."""
 
 
 @define(eq=False)
 class Sockets:
-    """Open sockets; `group` is None while the beacon group cannot be joined. Closed by whoever runs the
-    shell."""
+    """Open sockets; `groups` is None where the beacon is off. Closed by whoever runs the shell."""
 
     settings: ShellSettings
     udp: trio.socket.SocketType
     tcp: trio.socket.SocketType
     port: int
-    group: trio.socket.SocketType | None = None
-
-    def join_group(self) -> None:
-        """Begin to hear beacons; raises OSError while there is no network that could carry them."""
-        if self.group is None and self.settings.beacon:
-            _prepare_beacon(self.udp, self.settings)
-            self.group = _group_socket(self.settings)
+    groups: Groups | None = None
 
     def resolved(self, address: Address) -> tuple[Any, ...]:
         """`address` as this UDP socket wants it; raises OSError where it cannot go there at all."""
@@ -44,13 +36,13 @@ class Sockets:
 
     def close(self) -> None:
         """Close all; again is harmless."""
-        for each in (self.udp, self.tcp, self.group):
+        for each in (self.udp, self.tcp, self.groups):
             if each is not None:
                 each.close()
 
 
 async def open_sockets(settings: ShellSettings) -> Sockets:
-    """Bind all sockets. The beacon group is joined if that is possible now, else later by the shell.
+    """Bind all sockets. Beacon groups are joined as far as that is possible now, the others later by the shell.
 
     Raises OSError, whose message names the address, if the control port cannot be had.
     """
@@ -69,17 +61,20 @@ async def open_sockets(settings: ShellSettings) -> Sockets:
     tcp.listen(LISTEN_BACKLOG)
     sockets = Sockets(settings, udp, tcp, port)
     if settings.beacon:
-        with contextlib.suppress(OSError):  # no network yet: the shell tries again
-            sockets.join_group()
+        sockets.groups = Groups(settings, udp)
+        with contextlib.suppress(OSError):  # the shell tries again
+            sockets.groups.look()
     return sockets
 
 
 def normal(raw: tuple[Any, ...]) -> Address:
-    """A socket address as an `Address`: an IPv4 peer looks the same on an IPv6 socket."""
+    """A socket address as an `Address`: an IPv4 peer looks the same on an IPv6 socket; link-local ones name their interface."""
     host = str(raw[0])
     if host.startswith("::ffff:"):
         mapped = IPv6Address(host).ipv4_mapped
         host = str(mapped) if mapped is not None else host
+    elif len(raw) == 4 and raw[3] and "%" not in host:
+        host = f"{host}%{_scope_name(int(raw[3]))}"
     return Address(host, int(raw[1]))
 
 
@@ -88,15 +83,10 @@ def local_host(towards: str) -> str:
     family = socket.AF_INET6 if ":" in towards else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.connect((towards, 9))
+            probe.connect(_native(Address(towards, 9), family))
             return str(probe.getsockname()[0])
     except OSError:
         return ""
-
-
-def beacon_destination(settings: ShellSettings) -> Address:
-    """Where beacons go."""
-    return Address(settings.beacon_group, settings.beacon_port)
 
 
 async def _bound(family: int, kind: int, host: str, port: int) -> trio.socket.SocketType:
@@ -106,7 +96,7 @@ async def _bound(family: int, kind: int, host: str, port: int) -> trio.socket.So
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        await sock.bind((host, port))
+        await sock.bind(_native(Address(host, port), family))
     except OSError as error:
         sock.close()
         protocol = "TCP" if kind == socket.SOCK_STREAM else "UDP"
@@ -115,41 +105,26 @@ async def _bound(family: int, kind: int, host: str, port: int) -> trio.socket.So
     return sock
 
 
-def _interface(settings: ShellSettings) -> bytes:
-    """The four bytes that name the beacon's interface; zeros leave the choice to the system."""
-    bind = ip_address(settings.bind)
-    if settings.beacon_interface:
-        return socket.inet_aton(settings.beacon_interface)
-    if bind.version == 4:
-        return bind.packed
-    return bytes(4)
-
-
-def _prepare_beacon(udp: trio.socket.SocketType, settings: ShellSettings) -> None:
-    """Beacons leave by the control socket, so that their source is the address to answer to."""
-    udp.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, _interface(settings))
-    udp.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, TTL)
-    udp.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 1)
-
-
-def _group_socket(settings: ShellSettings) -> trio.socket.SocketType:
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+def _scope_name(index: int) -> str:
+    """As libtorrent writes it, too: the interface's name, or its number if it has gone."""
     try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # several nodes may live on one machine
-        sock.bind((settings.beacon_group, settings.beacon_port))
-        membership = socket.inet_aton(settings.beacon_group) + _interface(settings)
-        sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
-        sock.setblocking(False)
-        return trio.socket.from_stdlib_socket(sock)
+        name = socket.if_indextoname(index)
     except OSError:
-        sock.close()
-        raise
+        return str(index)
+    return str(index) if "%" in name else name
+
+
+def _scope_index(scope: str) -> int:
+    return int(scope) if scope.isdigit() else socket.if_nametoindex(scope)
 
 
 def _native(address: Address, family: int) -> tuple[Any, ...]:
     is_v6 = ":" in address.host
+    host, _, scope = address.host.partition("%")
     if family == socket.AF_INET6:
-        return (address.host if is_v6 else f"::ffff:{address.host}", address.port)
+        if scope:
+            return (host, address.port, 0, _scope_index(scope))
+        return (host if is_v6 else f"::ffff:{host}", address.port)
     if is_v6:
         raise OSError(errno.EAFNOSUPPORT, "this node has no IPv6")
-    return (address.host, address.port)
+    return (host, address.port)

@@ -80,14 +80,19 @@ class TransferSettings:
             raise ValueError(f"a node id has 20 bytes, not {len(value)}")
 
 
+def _listening(host: str, port: int) -> str:
+    """What "::" is to the control port, both IP versions, is two entries to libtorrent."""
+    hosts = ("0.0.0.0", "[::]") if host == "::" else (f"[{host}]" if ":" in host else host,)  # noqa: S104
+    return ",".join(f"{each}:{port}" for each in hosts)
+
+
 def session_settings(settings: TransferSettings, alert_mask: int) -> dict[str, int | bool | str | bytes]:
     """The settings pack of a session."""
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return {
         # Who we are. The whole peer id, so that accounts by peer id are accounts by node.
         "peer_fingerprint": settings.node_id,
         "user_agent": "fruitd",
-        "listen_interfaces": f"{host}:{settings.port}",
+        "listen_interfaces": _listening(settings.host, settings.port),
         # A taken port is an error to tell, not a reason to listen where nobody looks.
         "max_retry_port_bind": 0,
         "listen_system_port_fallback": False,

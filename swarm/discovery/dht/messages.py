@@ -14,7 +14,7 @@ from attrs import field, frozen
 
 from swarm.address import Address
 from swarm.errors import Reason, RefusedError
-from swarm.fields import address, listed, number, octets, text
+from swarm.fields import address, listed, number, octets, text, told
 
 ID_BYTES = 20
 ECHO_BYTES = 8
@@ -72,9 +72,15 @@ def fields_of(message: Ask | Told) -> tuple[int, list[Any]]:
     """Type number and fields, as `swarm.wire` packs them."""
     if isinstance(message, Ask):
         return 10, [message.echo, message.node_id, message.open, message.target, message.kind, message.key]
-    contacts = [[c.node_id, c.address.host, c.address.port] for c in message.contacts]
-    seen = [message.seen.host, message.seen.port]
-    return 11, [message.echo, message.node_id, message.open, seen, contacts, message.value]
+    contacts = [[c.node_id, *told(c.address)] for c in message.contacts]
+    return 11, [
+        message.echo,
+        message.node_id,
+        message.open,
+        told(message.seen),
+        contacts,
+        message.value,
+    ]
 
 
 def _ask(echo: Any, node_id: Any, is_open: Any, target: Any, kind: Any, key: Any) -> Ask:

@@ -48,6 +48,11 @@ class Bucket(KBucket):
         return halves
 
 
+def _is_link_local(node: Node) -> bool:
+    """Others could do nothing with it."""
+    return ip_address(node.ip).is_link_local
+
+
 class Table(RoutingTable):
     """All contacts of this node."""
 
@@ -64,7 +69,7 @@ class Table(RoutingTable):
     def answered(self, node: Node) -> bool:
         """An open node answered at this address. True if it is in the table now and was not before."""
         self._strikes.pop(node.id, None)
-        if node.id == self.node.id:
+        if node.id == self.node.id or _is_link_local(node):
             return False
         held = self.contact(node.id)
         if held is not None and not held.same_home_as(node):
@@ -79,7 +84,7 @@ class Table(RoutingTable):
         bucket = self.buckets[self.get_bucket_for(node)]
         known = node.id in bucket.nodes or node.id in bucket.replacement_nodes
         full = len(bucket.replacement_nodes) >= bucket.max_replacement_nodes
-        return not known and not full and not self._crowded(node)
+        return not known and not full and not self._crowded(node) and not _is_link_local(node)
 
     def silent(self, node: Node) -> bool:
         """It did not answer. True if that was once too often, and it has been dropped."""

@@ -123,7 +123,22 @@ def test_each_mistake_is_named_with_what_is_allowed(added: str, words: str) -> N
         ("bind", '"eth0"', "[swarm] bind is 'eth0'; allowed: an IP address"),
         ("beacon", "1", "[swarm] beacon is 1; allowed: true or false"),
         ("beacon_group", '"192.168.1.1"', "allowed: an IPv4 multicast group"),
-        ("beacon_interface", '"fd00::1"', "[swarm] beacon_interface is 'fd00::1'; allowed: the IPv4 address"),
+        (
+            "beacon_interface",
+            '"fd00::1"',
+            "[swarm] beacon_interface is 'fd00::1'; allowed: an interface's name",
+        ),
+        (
+            "beacon_interface",
+            '"192.168.1"',
+            "[swarm] beacon_interface is '192.168.1'; allowed: an interface's name",
+        ),
+        (
+            "beacon_interface",
+            '["eth0", 1]',
+            "[swarm] beacon_interface is ['eth0', 1]; allowed: an interface's name",
+        ),
+        ("beacon_interface", '["eth/0"]', 'a list of at most 16 of them, or "" for all'),
         ("beacon_port", "47101", "[swarm] beacon_port is 47101; allowed: another than port"),
     ],
 )
@@ -142,8 +157,23 @@ def test_the_same_value_in_its_right_form() -> None:
         + "[health]\nsustain_s = 2\nsamples = 3\ninterval_s = 0.25\n[api]\nmode = '600'\n"
     )
     assert config.swarm.contacts == ("fruit.example.org:47101", "[fd00::7]:1", "10.0.0.1:65535")
+    assert config.swarm.beacon_interface == ("192.168.1.7",)
     assert config.api.mode == 0o600
     assert config.health.sustain_s == 2.0
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ('""', ()),
+        ("[]", ()),
+        ('"wlan0"', ("wlan0",)),
+        ('["eth0", "10.0.0.7", "enp3s0.100"]', ("eth0", "10.0.0.7", "enp3s0.100")),
+    ],
+)
+def test_interfaces_are_one_or_a_list(written: str, meant: tuple[str, ...]) -> None:
+    """A configuration of before, which names one by its address, would be refused; or one with two LANs be impossible."""
+    assert parse(LEAST + f"beacon_interface = {written}\n").swarm.beacon_interface == meant
 
 
 def test_missing_tables_and_several_mistakes() -> None:

@@ -92,3 +92,13 @@ def test_a_contact_that_answers_in_between_starts_anew() -> None:
     assert not table.silent(contact)
     assert table.silent(contact)
     assert table.contacts() == []
+
+
+def test_link_local_addresses_are_in_nobodys_table() -> None:
+    """Others would be told of contacts that mean something on one link only."""
+    table = Table(ME, lambda: 0.0)
+    neighbour = Node(bytes(20), "fe80::1%eth0", 47101)
+    assert not table.has_room_for(neighbour)
+    assert not table.answered(neighbour)
+    assert table.contacts() == []
+    assert table.answered(Node(bytes(20), "fd00::1", 47101))

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from swarm.address import Address
-from swarm.discovery.peers import FORGET_AFTER_S, Heard, PeerTable, sample
+from swarm.discovery.peers import FORGET_AFTER_S, PLACES_MAX, Heard, PeerTable, sample
 from swarm.me import Hello, Me
 
 
@@ -163,3 +163,84 @@ def test_samples_cross_sites_and_prefer_the_living(seed: int) -> None:
     assert len(only) == 6
     assert len(sample(table.all()[:2], 6, random.Random(seed))) == 2
     assert sample(table.all(), 6, random.Random(seed), lambda _: True) == []
+
+
+def mate(table: PeerTable, *others: str) -> Address:
+    """Node 1 is heard by multicast, and has answered at `others` since, in this order; returns the address in use."""
+    hear(table, 1, multicast=True)
+    for at_s, other in enumerate(others, 1):
+        hear(table, 1, at_s=float(at_s), source=Address(other, 47101), proven=True)
+    return Address(host(1), 47101)
+
+
+def test_a_mate_stays_where_it_is_in_use_and_is_known_at_a_few_others() -> None:
+    """It would move to and fro between its interfaces; or fill the table with addresses."""
+    table = make_table()
+    here = mate(table, "fd00::1", "10.9.0.1", "10.9.0.2", "10.9.0.3")
+    peer = table.all()[0]
+    assert peer.info.address == here
+    assert [each.host for each in peer.info.also] == ["10.9.0.1", "10.9.0.2", "10.9.0.3"]
+    assert len(peer.places) == PLACES_MAX
+    assert table.at(Address("fd00::1", 47101)) is None
+    assert table.at(Address("10.9.0.2", 47101)) is peer
+    assert hear(table, 1, at_s=9.0, source=Address("10.9.0.2", 47101), holdings=(b"h" * 8,)) is Heard.CHANGED
+    assert peer.info.address == here
+    table.drop(peer.info.node_id)
+    assert table.at(here) is None
+    assert table.at(Address("10.9.0.2", 47101)) is None
+
+
+def test_the_other_address_is_turned_to_while_it_is_fresh() -> None:
+    """A mate would be looked for where it was yesterday; or leave its site although it is heard."""
+    table = make_table("")
+    here = mate(table, "fd00::1", "10.9.0.1")
+    peer = table.all()[0]
+    assert not table.turn(peer, 200.0, 120.0)
+    hear(table, 1, at_s=190.0, source=Address("fd00::1", 47101), multicast=True)
+    assert table.turn(peer, 200.0, 120.0)
+    assert peer.info.address == Address("fd00::1", 47101)
+    assert here in peer.info.also
+    assert peer.info.same_site
+    assert table.multicasters == 1
+    hear(table, 1, at_s=300.0, source=Address("10.9.0.1", 47101))
+    assert table.turn(peer, 300.0, 120.0)
+    assert table.multicasters == 0, "nobody hears its multicast from there"
+
+
+def test_an_echo_that_went_elsewhere_proves_elsewhere() -> None:
+    """A machine with two interfaces on one LAN answers by one of them: the other would be doubted for ever."""
+    table = make_table()
+    here = mate(table)
+    peer = table.all()[0]
+    hear(table, 2, multicast=True)
+    assert table.reached(peer.info.node_id, Address("10.9.0.1", 47101), 1.0)
+    assert [each.host for each in peer.info.also] == ["10.9.0.1"]
+    assert not table.reached(peer.info.node_id, Address(host(2), 47101), 1.0), "somebody else's"
+    assert peer.info.address == here
+
+
+def test_whoever_proves_an_address_has_it_from_now_on() -> None:
+    """Two nodes that swapped addresses would hold each other's."""
+    table = make_table()
+    hear(table, 1, multicast=True)
+    hear(table, 2, multicast=True)
+    one, two = table.all()
+    first, second = one.info.address, two.info.address
+    hear(table, 2, at_s=1.0, source=first, proven=True)
+    assert table.at(first) is two
+    hear(table, 1, at_s=2.0, source=second, proven=True)
+    assert (one.info.address, two.info.address) == (second, first)
+    assert (table.at(first), table.at(second)) == (two, one)
+
+
+def test_multicast_shows_the_better_address() -> None:
+    """A mate known by its outside address, from the contacts, would be reached across the uplink although it is in earshot."""
+    table = make_table("")
+    outside, inside = Address("198.51.100.7", 47101), Address("10.0.0.1", 47101)
+    hear(table, 1, source=outside)
+    assert hear(table, 1, at_s=1.0, source=inside, multicast=True) is Heard.DOUBTED
+    hear(table, 1, at_s=1.5, source=inside, proven=True)
+    peer = table.all()[0]
+    assert (peer.info.address, peer.info.also) == (inside, ())
+    hear(table, 1, at_s=2.0, source=outside, proven=True)
+    assert peer.info.address == inside

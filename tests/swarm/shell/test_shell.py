@@ -316,11 +316,11 @@ def test_a_beacon_without_network_is_waited_for() -> None:
     """A Pi whose network comes up after the daemon would never hear its neighbours."""
 
     async def main() -> None:
-        settings = loopback(beacon=True, beacon_interface="192.0.2.99", beacon_port=free_udp_port())
+        settings = loopback(beacon=True, beacon_interfaces=("192.0.2.99",), beacon_port=free_udp_port())
         sockets = await open_sockets(settings)
-        assert sockets.group is None
-        with pytest.raises(OSError):
-            sockets.join_group()
+        assert sockets.groups is not None
+        assert not sockets.groups.look()
+        assert sockets.groups.ways == ()
         sockets.close()
 
     trio.run(main)
