@@ -19,11 +19,11 @@ _START_S_MAX = 10.0
 _POLL_S = 0.05
 
 
-def require(*programs: str) -> None:
+def require(*programs: str, packages: str = "nginx curl") -> None:
     """Raises `NotMeasurableError` naming what is not installed."""
     missing = [program for program in programs if shutil.which(program, path=_PATH) is None]
     if missing:
-        raise NotMeasurableError(f"not installed: {', '.join(missing)} (apt install nginx curl)")
+        raise NotMeasurableError(f"not installed: {', '.join(missing)} (apt install {packages})")
 
 
 @contextmanager

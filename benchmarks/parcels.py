@@ -1,4 +1,4 @@
-"""What parcels cost, beside zstd's and xdelta3's whole-image patches, on real pairs. An hour on two cores.
+"""What parcels cost on real pairs, beside whole-image patches (zstd, xdelta3) and other updaters. More than an hour on two cores.
 
 PARCEL_PAIRS names a folder in which the images are kept for the next run.
 
@@ -19,6 +19,7 @@ from attrs import frozen
 from benchmarks.by_hand import require
 from benchmarks.nodes import workshop
 from benchmarks.parcel_images import Pair, pairs
+from benchmarks.parcel_rivals import beside_rivals
 from benchmarks.rows import NotMeasurableError, Row, at_most
 from fruitd.maintainer.parcels.advice import advice_on
 from fruitd.maintainer.parcels.build import build_parcel
@@ -37,7 +38,7 @@ class Cost:
 
 def parcels() -> Iterable[Row]:
     """Every row of the table, pair by pair."""
-    require("zstd", "xdelta3")
+    require("zstd", "xdelta3", packages="zstd xdelta3")
     kept = os.environ.get("PARCEL_PAIRS")
     if kept is not None:
         yield from _rows(Path(kept))
@@ -62,6 +63,7 @@ def _rows(folder: Path) -> Iterable[Row]:
             output,
         )
         yield from _beside(pair, parcel, zstd, xdelta)
+        yield from beside_rivals(pair, parcel.length_bytes, folder)
     rebuilt, stored = sizes["kernel, ext4 rebuilt"], sizes["kernel, initrd stored"]
     yield at_most("parcel: initrd stored", stored / rebuilt, "x", 0.75, f"{rebuilt / 1e6:.2f} MB as it is")
     yield _first_install(folder)

@@ -17,7 +17,8 @@ class Row:
 
     name: str
     """Stable: scripts compare by it."""
-    value: float
+    value: float | None
+    """None where it could not be measured; then the row is not ok, and `against` says why."""
     unit: str
     """"x" for ratios."""
     bar: float
@@ -36,6 +37,11 @@ def at_least(name: str, value: float, unit: str, bar: float, against: str) -> Ro
     return Row(name, round(value, 4), unit, bar, value >= bar, against)
 
 
+def not_measured(name: str, unit: str, bar: float, why: str) -> Row:
+    """One row of several that stand for themselves: the others are measured all the same."""
+    return Row(name, None, unit, bar, False, f"not measured: {why}")
+
+
 def as_json(row: Row) -> str:
     """One line."""
     return json.dumps(asdict(row), ensure_ascii=False)
@@ -44,7 +50,8 @@ def as_json(row: Row) -> str:
 def as_text(row: Row) -> str:
     """One line of a table for people; `HEADING` stands above it."""
     verdict = "ok" if row.ok else "MISSED"
-    value, bar = f"{row.value:g} {row.unit}", f"{row.bar:g} {row.unit}"
+    value = "-" if row.value is None else f"{row.value:g} {row.unit}"
+    bar = f"{row.bar:g} {row.unit}"
     return f"{row.name:<34} {value:>14} {bar:>14}  {verdict:<6}  {row.against}"
 
 
