@@ -30,6 +30,17 @@ def energy(joules: float) -> str:
     return f"{joules / 1000:.1f} kJ" if joules < 360_000 else f"{joules / 3.6e6:.2f} kWh"
 
 
+def update_energy(
+    joules: float, measured_s: float, above_idle_j: float | None = None, share: float | None = None
+) -> str:
+    """`412 J in 1 min 35 s, 120 J more than idle; measured 94 % of the time`. `share`: of the time, from 0 to 1."""
+    words = f"{energy(joules)} in {duration(measured_s)}"
+    if above_idle_j is not None:
+        words += f", {energy(abs(above_idle_j))} {'more' if above_idle_j >= 0 else 'less'} than idle"
+    missing = share is not None and share < 0.995
+    return f"{words}; measured {math.floor(100 * (share or 0))} % of the time" if missing else words
+
+
 def duration(seconds: float) -> str:
     """The two largest units: `3 h 12 min`; below ten seconds with one decimal."""
     if not math.isfinite(seconds) or seconds < 0:

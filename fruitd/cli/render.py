@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from fruitd.amounts import duration, line, moment, rate, size
+from fruitd.amounts import duration, line, moment, rate, size, update_energy
 from fruitd.cli.stack_picture import heart
 
 Json = dict[str, Any]
@@ -140,6 +140,8 @@ def update(answer: Json) -> RenderableType:
     lines: list[RenderableType] = [head, Text(line(doing["why"]))]
     if doing["progress"] is not None:
         lines += progress(doing["progress"])
+    if energy := doing.get("energy"):
+        lines.append(Text(f"energy: {_energy(energy)}", style="dim"))
     if doing["held"] is not None:
         lines.append(Text(f"held: {line(doing['held'])} (to end it: fruit resume)", style="yellow"))
     if doing["retry_at_s"] is not None and doing["retry_at_s"] > now_s:
@@ -342,11 +344,16 @@ def _slot(slots: Json, slot: str) -> Text:
 
 def _last_update(last: Json) -> str:
     here = sum(int(row["bytes"]) for row in last["sources"] if row["same_site"])
+    energy = last.get("energy")
     return (
         f"{release(last)} in {duration(last['took_s'])}: {size(last['reused_bytes'])} reused from disk, "
         f"{size(last['fetched_bytes'])} fetched{_shapes(last)} ({size(here)} from this site), "
-        f"{size(last['written_bytes'])} written"
+        f"{size(last['written_bytes'])} written" + (f"; {_energy(energy)}" if energy else "")
     )
+
+
+def _energy(told: Json) -> str:
+    return update_energy(told["energy_j"], told["measured_s"], told["above_idle_j"], told["measured_share"])
 
 
 def _shapes(account: Json) -> str:

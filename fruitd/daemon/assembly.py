@@ -17,7 +17,7 @@ from fruitd.config.tables import Config, TransferConfig
 from fruitd.daemon.heartbeat import wanted_lines
 from fruitd.daemon.identity import load_identity
 from fruitd.daemon.own_certificate import load_certificate
-from fruitd.daemon.power_assembly import POWER_META, power_part
+from fruitd.daemon.power_assembly import ENERGY_META, POWER_META, power_part
 from fruitd.daemon.steady_time import SteadyTime
 from fruitd.errors import RefusedError as NodeRefusedError
 from fruitd.errors import UsageError
@@ -146,8 +146,9 @@ def _core(
         slot_bytes=_smaller_slot_bytes(config),
     )
     updater = Updater(state.journal(), _update_settings(config), rng) if config.slots is not None else None
+    kept, energy_kept = state.meta(POWER_META), state.meta(ENERGY_META)
     power = power_part(
-        config, identity.node_id, lines, state.meta(POWER_META), swarm, store, trusted, time.now_s()
+        config, identity.node_id, lines, kept, energy_kept, swarm, store, trusted, time.now_s()
     )
     core = NodeCore(
         settings,

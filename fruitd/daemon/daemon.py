@@ -22,7 +22,7 @@ from fruitd.daemon.heartbeat import HeartbeatTask
 from fruitd.daemon.jobs import Jobs
 from fruitd.daemon.journaled_core import JournaledCore
 from fruitd.daemon.last_update import LastUpdate
-from fruitd.daemon.power_assembly import POWER_META
+from fruitd.daemon.power_assembly import ENERGY_META, POWER_META
 from fruitd.daemon.sd_notify import Notifier
 from fruitd.daemon.supply import supply
 from fruitd.daemon.trial_watch import TrialWatch
@@ -54,7 +54,7 @@ from fruitd.node.effects import (
 from fruitd.node.offer import PublishedParcel
 from fruitd.node.powering import PowerCall
 from fruitd.node.standing import without_a_clock_s
-from fruitd.power.effects import KeepPower, PauseHeartbeat, SwitchBay
+from fruitd.power.effects import KeepEnergy, KeepPower, PauseHeartbeat, SwitchBay, UpdateUsed
 from fruitd.updater import events as update_events
 from fruitd.updater.effects import ArmSlot, CommitSlot, Note, RestartNode, WatchHealth
 from swarm.address import Address
@@ -220,7 +220,7 @@ class Daemon:
                 self.refuse(what, why, source, reason)
             case Note():
                 self.note(effect)
-            case KeepPower() | PauseHeartbeat() | SwitchBay():
+            case KeepPower() | KeepEnergy() | UpdateUsed() | PauseHeartbeat() | SwitchBay():
                 await self._power_effect(effect)
             case KeepTorrent(sha256=sha256, raw=raw):
                 await self.on_disk(self.state.keep_torrent, sha256, raw)
@@ -266,10 +266,16 @@ class Daemon:
         if self.state.add_refusal(what, why, source, self.time.wall_s(), str(reason)):
             log.warning("refused", what=what, why=why, source=source, reason=str(reason))
 
-    async def _power_effect(self, effect: KeepPower | PauseHeartbeat | SwitchBay) -> None:
+    async def _power_effect(
+        self, effect: KeepPower | KeepEnergy | UpdateUsed | PauseHeartbeat | SwitchBay
+    ) -> None:
         match effect:
             case KeepPower(document=document):
                 await self._keep_power(document)
+            case KeepEnergy(document=document):
+                await self.on_disk(self.state.set_meta, ENERGY_META, document)
+            case UpdateUsed(used=used):
+                await self.last_update.over(used)
             case PauseHeartbeat(for_s=for_s):
                 self.heartbeat.pause(for_s)
             case SwitchBay() if self.stack_bus is not None:

@@ -23,7 +23,7 @@ from fruitd.node.effects import (
 )
 from fruitd.node.offer import PublishedParcel
 from fruitd.node.powering import PowerCall
-from fruitd.power.effects import KeepPower, PauseHeartbeat, SwitchBay
+from fruitd.power.effects import KeepEnergy, KeepPower, PauseHeartbeat, SwitchBay, UpdateUsed
 from fruitd.updater import events as update_events
 from fruitd.updater.effects import SaveJournal
 from fruitd.updater.journal import Journal
@@ -63,6 +63,8 @@ HARMLESS = (
     MakeLeaves,
     DropParcel,
     KeepPower,
+    KeepEnergy,
+    UpdateUsed,
     PauseHeartbeat,
     SwitchBay,
     KeepNear,

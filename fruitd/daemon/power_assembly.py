@@ -14,6 +14,8 @@ from swarm.trust.trusted_set import TrustedSet
 
 POWER_META = "power"
 """Name under which the state keeps what the owner of a bus must remember."""
+ENERGY_META = "energy of updates"
+"""And what updates that go on have drawn so far."""
 
 
 def power_part(
@@ -21,15 +23,16 @@ def power_part(
     node_id: bytes,
     lines: str,
     kept: bytes | None,
+    energy_kept: bytes | None,
     swarm: SwarmCore,
     store: RecordStore,
     trusted: TrustedSet,
     now_s: float,
 ) -> PowerPart:
-    """The part. `lines`: where the heartbeat goes, "none" for nowhere; `kept`: what the state kept."""
+    """The part. `lines`: where the heartbeat goes, "none" for nowhere; `kept`, `energy_kept`: what the state kept."""
     around = surroundings_of(swarm, store, trusted)
     settings = power_settings(config, beats=lines != "none")
-    return PowerPart(settings, node_id, store, around, random.SystemRandom(), now_s, kept)
+    return PowerPart(settings, node_id, store, around, random.SystemRandom(), now_s, kept, energy_kept)
 
 
 def power_settings(config: Config, *, beats: bool) -> PowerSettings:

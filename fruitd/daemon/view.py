@@ -228,7 +228,7 @@ class View:
             return {
                 "state": "relay", "why": "has no slots: relays news and seeds", "since_s": daemon.began_s,
                 "release": None, "version": None, "attempts": 0, "held": None, "retry_at_s": None,
-                "progress": None, "sources": [],
+                "progress": None, "sources": [], "energy": None,
             }  # fmt: skip
         target = journal.target
         return {
@@ -242,6 +242,7 @@ class View:
             "retry_at_s": journal.retry_at_s if journal.state is State.WAITING else None,
             "progress": daemon.jobs.progress(target) if target else None,
             "sources": self.sources(daemon.jobs.sources(target)) if target else [],
+            "energy": daemon.last_update.energy(),
         }
 
     def sources(self, sources: tuple[Source, ...]) -> list[Json]:

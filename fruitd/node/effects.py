@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
-from fruitd.power.effects import KeepPower, PauseHeartbeat, SwitchBay
+from fruitd.power.effects import KeepEnergy, KeepPower, PauseHeartbeat, SwitchBay, UpdateUsed
 from fruitd.updater.effects import ArmSlot, CommitSlot, Note, RestartNode, SaveJournal, WatchHealth
 from fruitd.updater.journal import Target
 from swarm.effects import (
@@ -247,6 +247,8 @@ NodeEffect = (
     | CommitSlot
     | Note
     | KeepPower
+    | KeepEnergy
+    | UpdateUsed
     | PauseHeartbeat
     | SwitchBay
 )

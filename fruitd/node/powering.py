@@ -77,7 +77,10 @@ class Powering(Installing):
                 return self._update(held, now_s)
             case asked.Tell(what=what, why=why):
                 return [update_effects.Note(what, why)]
-            case asked.KeepPower() | asked.SwitchBay() | asked.PauseHeartbeat():
+            case (
+                asked.KeepPower() | asked.KeepEnergy() | asked.UpdateUsed() | asked.SwitchBay()
+                | asked.PauseHeartbeat()
+            ):  # fmt: skip
                 return [effect]
 
     def _say(self, said: Said, now_s: float) -> Effects:
@@ -106,9 +109,12 @@ class Powering(Installing):
         if self.power is None or not self.power.settings.stack:
             return effects
         if any(isinstance(effect, _ENVIRONMENT) for effect in effects):
-            effects = _before(effects, self._writing(True, now_s))
+            effects = _before(effects, self._writing(True, now_s), *_ENVIRONMENT)
         elif isinstance(event, _WRITTEN):
             effects = [*self._writing(False, now_s), *effects]
+        if any(isinstance(effect, update_effects.RestartNode) for effect in effects):
+            kept = self.tell_power(lambda part, _: part.keep_energy(now_s), now_s)
+            effects = _before(effects, kept, update_effects.RestartNode)
         return effects + self._wish(now_s)
 
     def _power_forgets(self, kind: str, key: bytes) -> None:
@@ -129,7 +135,7 @@ class Powering(Installing):
         return self.tell_power(lambda part, wall_s: part.own.updating(wants, now_s, wall_s), now_s)
 
 
-def _before(effects: Effects, told: Effects) -> Effects:
-    """`told` put before the boot environment is touched."""
-    place = next(i for i, effect in enumerate(effects) if isinstance(effect, _ENVIRONMENT))
+def _before(effects: Effects, told: Effects, *kinds: type) -> Effects:
+    """`told` put before the first effect of these kinds, such as those that touch the boot environment."""
+    place = next(i for i, effect in enumerate(effects) if isinstance(effect, kinds))
     return [*effects[:place], *told, *effects[place:]]

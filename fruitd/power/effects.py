@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from attrs import frozen
 
+from fruitd.power.energy import Used
 from swarm.power import Place, Said
 
 
@@ -31,6 +32,20 @@ class KeepPower:
     """Make this durable before anything behind it is done."""
 
     document: bytes
+
+
+@frozen
+class KeepEnergy:
+    """Make this durable: what the updates under way have drawn so far. Nothing waits for it."""
+
+    document: bytes
+
+
+@frozen
+class UpdateUsed:
+    """This node's update is over, and its bay was measured meanwhile."""
+
+    used: Used
 
 
 @frozen
@@ -63,4 +78,4 @@ class Tell:
     why: str
 
 
-PowerEffect = Say | KeepPower | SwitchBay | PauseHeartbeat | HoldBack | Tell
+PowerEffect = Say | KeepPower | KeepEnergy | UpdateUsed | SwitchBay | PauseHeartbeat | HoldBack | Tell

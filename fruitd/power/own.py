@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 
 from attrs import evolve
 
-from fruitd.power.effects import HoldBack, PauseHeartbeat, PowerEffect, Say, Tell
+from fruitd.power.effects import HoldBack, PauseHeartbeat, PowerEffect, Say, Tell, UpdateUsed
+from fruitd.power.energy import Used
 from fruitd.power.settings import PowerSettings
 from swarm.power import PAUSE_S_MAX, BayPower, Beat, NodeHealth, PauseAsked, Supply, fitting, held
 
@@ -45,6 +46,8 @@ class OwnPower:
         self._wished_s = 0.0
         self._over_s = float("inf")
         self._granted = False
+        self._had_turn = False
+        """As far as the node with the bus has said, perhaps before this one was restarted."""
         self._alone = False
         self._writing = False
         self.owns = False
@@ -151,6 +154,8 @@ class OwnPower:
         settings = self._settings
         said = list(mine)
         self._granted = bool(self._wish) and any(power.turn == self._wish for power in said)
+        if said:
+            yield from self._look_for_the_end(said)
         low = next((power.supply_why for power in said if power.supply_why), "")
         if low:
             self._low_s, self._low_why = now_s, f"the board's supply fails: {low}"
@@ -175,6 +180,13 @@ class OwnPower:
         self._say_s = now_s + SAY_GAP_S
 
     # ------------------------------------------------------------------ inside
+
+    def _look_for_the_end(self, said: list[BayPower]) -> Iterator[PowerEffect]:
+        """A turn that was given back comes with what was measured meanwhile. Whoever has the bus knows by itself."""
+        had_turn, self._had_turn = self._had_turn, any(power.turn for power in said)
+        used = max(said, key=lambda power: power.update_s)
+        if had_turn and not self._had_turn and not self._wish and not self.owns and used.update_s:
+            yield UpdateUsed(Used(float(used.update_j), float(used.update_s)))
 
     def _judge(self, now_s: float) -> Iterator[PowerEffect]:
         why = None

@@ -9,8 +9,8 @@ from attrs import evolve, field, mutable
 
 from fruitd.power.bus_watch import BusWatch
 from fruitd.power.document import EVENT_CHARS_MAX, EVENTS_MAX, Kept, PowerDocument
-from fruitd.power.effects import KeepPower, PowerEffect, Say, Step, Tell
-from fruitd.power.energy import Meter
+from fruitd.power.effects import KeepPower, PowerEffect, Say, Step, Tell, UpdateUsed
+from fruitd.power.energy import Account, Idle, Meter, Used
 from fruitd.power.fellow import Fellow
 from fruitd.power.placing import Placing
 from fruitd.power.recovery import UNDER_WAY, Phase, Recovery
@@ -43,9 +43,10 @@ class _Bay:
 
     seen: BaySeen
     meter: Meter = field(factory=Meter)
+    idle: Idle = field(factory=Idle)
     off_since_s: float | None = None
-    update_j: int = 0
-    update_s: int = 0
+    used: Used | None = None
+    """By the last update of its node; None where that was not measured."""
     said: BayPower | None = None
     said_s: float = float("-inf")
 
@@ -62,9 +63,17 @@ class _Asked:
 
 
 class StackOwner:
-    """One stack's. `document`: what was kept, `me`: the node that has the bus."""
+    """One stack's. `document`: what was kept, `me`: the node that has the bus, `accounts`: of updates under way, by node; they
+    outlive this owner, which changes them."""
 
-    def __init__(self, settings: PowerSettings, me: bytes, document: PowerDocument, now_s: float) -> None:
+    def __init__(
+        self,
+        settings: PowerSettings,
+        me: bytes,
+        document: PowerDocument,
+        now_s: float,
+        accounts: dict[bytes, Account],
+    ) -> None:
         self._settings = settings
         self._me = me
         self._placing = Placing(settings, document.learned)
@@ -80,6 +89,9 @@ class StackOwner:
         self._events: deque[tuple[int, str]] = deque(document.events, maxlen=EVENTS_MAX)
         self._bays: dict[Place, _Bay] = {}
         self._asked: dict[Place, _Asked] = {}
+        self._accounts = accounts
+        for node_id in [n for n in accounts if n not in self.turns.held]:
+            del accounts[node_id]
         self._kept = document
         self._wall_s = 0.0
 
@@ -113,8 +125,9 @@ class StackOwner:
             self._taken_over.add(place)
             if other.known_by == LEARNED and other.node_id:
                 self.seating.learn(other.node_id, place)
-            # What this node gave before the other had the bus is over.
+            # What this node gave and counted before the other had the bus is over.
             self.turns.held.pop(other.node_id, None)
+            self._accounts.pop(other.node_id, None)
             if other.turn and other.node_id:
                 self.turns.held[other.node_id] = Turn(other.turn, now_s)
 
@@ -189,11 +202,16 @@ class StackOwner:
         bay.seen = seen
         if seen.powered is False:
             bay.off_since_s = now_s if bay.off_since_s is None else bay.off_since_s
-            bay.meter.read(0.0, now_s)
-            return
-        if seen.powered:
-            bay.off_since_s = None
-        bay.meter.read(seen.figures[2].good if seen.powered else None, now_s)
+            watts: float | None = 0.0
+        else:
+            bay.off_since_s = None if seen.powered else bay.off_since_s
+            watts = seen.figures[2].good if seen.powered else None
+        bay.meter.read(watts, now_s)
+        account = self._accounts.get(self.seating.at(seen.place).node_id)
+        if account is not None:
+            account.meter.read(watts, now_s)
+        else:
+            bay.idle.read(watts, now_s)
 
     def _look(self, seen: BaySeen, now_s: float) -> Iterator[PowerEffect]:
         place = seen.place
@@ -250,20 +268,45 @@ class StackOwner:
         }
         for node_id in [n for n in wishes if self.seating.place_of(n) is None and n not in self.turns.held]:
             del wishes[node_id]  # a turn is given to a bay: it has to be known which
-        given, ended = self.turns.step(wishes, self.seating.place_of, now_s, give=not self.bus.why(now_s))
-        for node_id in ended:
-            place = self.seating.place_of(node_id)
-            bay = self._bays.get(place) if place is not None else None
-            used = bay.meter.end(now_s) if bay is not None else None
-            if bay is not None and used is not None:
-                bay.update_j, bay.update_s = used
-                yield Tell(
-                    "energy", f"the update of {self._placing.name(node_id)} took {used[0]} J in {used[1]} s"
-                )
-        for node_id in given:
-            place = self.seating.place_of(node_id)
-            if place is not None and place in self._bays:
-                self._bays[place].meter.begin(now_s)
+        given, _ = self.turns.step(wishes, self.seating.place_of, now_s, give=not self.bus.why(now_s))
+        for node_id in [n for n in self._accounts if n not in self.turns.held]:
+            yield from self._over(node_id, given_back=wishes.get(node_id) == 0, now_s=now_s)
+        for node_id in self.turns.held:
+            if node_id not in self._accounts:
+                self._begin_account(node_id, new=node_id in given, now_s=now_s)
+
+    def _begin_account(self, node_id: bytes, *, new: bool, now_s: float) -> None:
+        """Of an update that begins now or, where the turn is not `new`, of what is left of one."""
+        account = self._accounts[node_id] = Account()
+        bay = self._bay_of(node_id)
+        if bay is not None:
+            account.idle_w = bay.idle.mean_w if new else None
+            account.meter.read(bay.meter.watts, now_s)
+
+    def _over(self, node_id: bytes, *, given_back: bool, now_s: float) -> Iterator[PowerEffect]:
+        """A turn has ended; an update with it, where it was given back."""
+        account, bay = self._accounts.pop(node_id), self._bay_of(node_id)
+        if bay is None:
+            return
+        account.meter.read(bay.meter.watts, now_s)
+        bay.used, bay.idle = account.used if given_back else None, Idle()
+        if bay.used is None:
+            return
+        why = f"the update of {self._placing.name(node_id)} took {bay.used.words}"
+        if node_id == self._me:
+            self._event(why)  # its history says so with the release
+            yield UpdateUsed(bay.used)
+        else:
+            yield Tell("energy", why)
+
+    def _bay_of(self, node_id: bytes) -> _Bay | None:
+        place = self.seating.place_of(node_id)
+        return self._bays.get(place) if place is not None else None
+
+    def update_used(self, node_id: bytes) -> Used | None:
+        """By the update of this node that goes on; None where there is none, or nothing was measured of it."""
+        account = self._accounts.get(node_id)
+        return account.used if account is not None else None
 
     # ------------------------------------------------------------------ operators
 
@@ -343,8 +386,8 @@ class StackOwner:
             turn=self.turns.of(seat.node_id) if seat.node_id else 0,
             done=self._done.get(place, 0),
             energy_j=held(bay.meter.joules),
-            update_j=held(bay.update_j),
-            update_s=held(bay.update_s),
+            update_j=held(round(bay.used.joules)) if bay.used is not None else 0,
+            update_s=held(round(bay.used.known_s)) if bay.used is not None else 0,
         )
 
     def _say(self, now_s: float) -> Iterator[PowerEffect]:
@@ -362,13 +405,16 @@ class StackOwner:
         """What has to be durable goes first, what others are told last."""
         for effect in effects:
             if isinstance(effect, Tell):
-                self._events.append((held(self._wall_s), cut(effect.why, EVENT_CHARS_MAX)))
+                self._event(effect.why)
         document = self._document(now_s)
         keep: list[PowerEffect] = []
         if _durable(document) != _durable(self._kept):
             keep = [KeepPower(document.encode())]
         self._kept = document if keep else self._kept
         return [*keep, *effects, *self._say(now_s)]
+
+    def _event(self, why: str) -> None:
+        self._events.append((held(self._wall_s), cut(why, EVENT_CHARS_MAX)))
 
     def _document(self, now_s: float) -> PowerDocument:
         cares = {

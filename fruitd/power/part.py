@@ -5,13 +5,17 @@ What was heard of its stack is kept here, decoded, with the time of its arrival:
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from fruitd.power.effects import HoldBack, PowerEffect, Step
+from fruitd.errors import RefusedError
+from fruitd.power import energy
+from fruitd.power.effects import HoldBack, KeepEnergy, PowerEffect, Step
+from fruitd.power.energy import Used
 from fruitd.power.own import FRESH_S, OwnPower
 from fruitd.power.settings import PowerSettings
 from swarm.news.record import Record
@@ -65,6 +69,7 @@ class PowerPart:
         rng: random.Random,
         now_s: float,
         document: bytes | None = None,
+        energy_kept: bytes | None = None,
     ) -> None:
         self.settings = settings
         self._node_id = node_id
@@ -76,6 +81,14 @@ class PowerPart:
         self.owner: StackOwner | None = None
         self._healths: dict[bytes, _Heard] = {}
         self._powers: dict[bytes, _Heard] = {}
+        self._accounts: dict[bytes, energy.Account] = {}
+        if energy_kept is not None and settings.has_port:
+            with contextlib.suppress(
+                RefusedError
+            ):  # for people only; what is missing is told as not measured
+                self._accounts = energy.decode(energy_kept)
+        self._energy_kept = frozenset(self._accounts)
+        self._energy_kept_s = now_s
         self.trouble = ""
         """Why it has not the bus although it is configured to, or must not act on it; "" where it may, or need not."""
         for kind in (HEALTH_KIND, POWER_KIND):
@@ -92,6 +105,11 @@ class PowerPart:
     def name_of(self, node_id: bytes) -> str:
         """What that node calls itself; "" where that is not known."""
         return self._around.name_of(node_id)
+
+    def update_used(self) -> Used | None:
+        """What this node's own bay has drawn by the update that goes on; None where that is not measured, or another node has
+        the bus: it tells at the end."""
+        return self.owner.update_used(self._node_id) if self.owner is not None else None
 
     @property
     def due_s(self) -> float:
@@ -119,6 +137,7 @@ class PowerPart:
             self._keep(record, now_s)
             if record.kind == HEALTH_KIND and self.owner is not None:
                 yield from self.owner.heard(self._fellows(now_s), now_s, wall_s)
+                yield from self._keep_energy_when_due(now_s)
             if record.kind == POWER_KIND and self.owner is not None:
                 self._heard_beside(record)
             if record.kind == POWER_KIND and self.settings.in_bay:
@@ -169,6 +188,19 @@ class PowerPart:
         effects = owner.swept(bays, self._fellows(now_s), now_s, wall_s, other_s)
         self.trouble = owner.bus.trouble(now_s)
         yield from effects
+        yield from self._keep_energy_when_due(now_s)
+
+    def keep_energy(self, now_s: float) -> Iterator[PowerEffect]:
+        """Have what was counted of updates under way kept, because this node is about to restart."""
+        if self._accounts or self._energy_kept:
+            self._energy_kept, self._energy_kept_s = frozenset(self._accounts), now_s
+            yield KeepEnergy(energy.encode(self._accounts))
+
+    def _keep_energy_when_due(self, now_s: float) -> Iterator[PowerEffect]:
+        """Now and then; and once an update that was kept is over: its joules are not those of the next."""
+        over = not self._energy_kept <= self._accounts.keys()
+        if over or (self._accounts and now_s - self._energy_kept_s >= energy.SAVE_S):
+            yield from self.keep_energy(now_s)
 
     def bus_lost(self, why: str, now_s: float) -> None:
         """It has not, or not any more."""
@@ -183,7 +215,6 @@ class PowerPart:
 
     def _owner(self, now_s: float) -> StackOwner:
         if self.owner is None:
-            from fruitd.errors import RefusedError
             from fruitd.power.document import PowerDocument
             from fruitd.power.owner import StackOwner
 
@@ -193,7 +224,7 @@ class PowerPart:
                     document = PowerDocument.decode(self._document)
                 except RefusedError as error:
                     self.trouble = str(error)
-            self.owner = StackOwner(self.settings, self._node_id, document, now_s)
+            self.owner = StackOwner(self.settings, self._node_id, document, now_s, self._accounts)
             others = self.settings.owners - {self._node_id}
             self.owner.adopt((power for who, power, _ in self._last_words() if who in others), now_s)
             for entry in self._store.entries(SWITCH_KIND):

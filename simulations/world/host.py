@@ -17,7 +17,8 @@ from fruitd.node.core import REVIEWED, NodeCore
 from fruitd.node.effects import KeepShare, KeepTorrent, NodeEffect
 from fruitd.node.powering import PowerCall
 from fruitd.node.standing import without_a_clock_s
-from fruitd.power.effects import KeepPower, PauseHeartbeat, SwitchBay
+from fruitd.power.effects import KeepEnergy, KeepPower, PauseHeartbeat, SwitchBay, UpdateUsed
+from fruitd.power.energy import Used
 from fruitd.power.seen import BaySeen
 from fruitd.updater import effects as ask
 from fruitd.updater import events as tell
@@ -82,6 +83,8 @@ class Host:
         """The boards whose bus this node may have."""
         self._paused_until_s = float("-inf")
         self._power_unsaved = False
+        self.used: list[Used] = []
+        """What its bay drew in each update that is over."""
 
     # ------------------------------------------------------------------ as the network sees it
 
@@ -266,7 +269,7 @@ class Host:
 
     def _carry_out_update(self, effect: NodeEffect) -> None:
         match effect:
-            case KeepPower() | PauseHeartbeat() | SwitchBay():
+            case KeepPower() | KeepEnergy() | UpdateUsed() | PauseHeartbeat() | SwitchBay():
                 self._carry_out_power(effect)
             case ask.ArmSlot(slot=slot, infohash=infohash):
                 self.world.checker.environment(self.number, writing=True)
@@ -357,7 +360,9 @@ class Host:
         if self.core is not None:
             self.carry_out(self.core.tell_power(call, self.steady_s()))
 
-    def _carry_out_power(self, effect: KeepPower | PauseHeartbeat | SwitchBay) -> None:
+    def _carry_out_power(
+        self, effect: KeepPower | KeepEnergy | UpdateUsed | PauseHeartbeat | SwitchBay
+    ) -> None:
         match effect:
             case KeepPower(document=document):
                 self._power_unsaved = self.machine.disk.full
@@ -366,6 +371,11 @@ class Host:
                     assert self.node is not None
                     assert self.node.power is not None
                     self.node.power.kept(document)
+            case KeepEnergy(document=document):
+                if not self.machine.disk.full:
+                    self.machine.disk.energy = document
+            case UpdateUsed(used=used):
+                self.used.append(used)
             case PauseHeartbeat(for_s=for_s):
                 self._paused_until_s = self.world.heap.now_s + for_s
             case SwitchBay():

@@ -63,6 +63,8 @@ class Disk:
     """path -> blocks that were written to a parcel in the cache and may not be on the medium yet."""
     power: bytes | None = None
     """What the owner of a stack's bus keeps."""
+    energy: bytes | None = None
+    """And what updates under way have drawn so far."""
     full: bool = False
     """Nothing can be saved for the time being."""
     waiting: list[Record] = Factory(list)

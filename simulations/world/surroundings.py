@@ -272,7 +272,7 @@ class Surroundings:
         power = None
         if plan.power is not None:
             around = surroundings_of(swarm, store, trusted)
-            power = PowerPart(plan.power, plan.node_id, store, around, rng, now_s, disk.power)
+            power = PowerPart(plan.power, plan.node_id, store, around, rng, now_s, disk.power, disk.energy)
         return NodeCore(
             NodeSettings(plan.name, plan.site_name, SOFTWARE, RESOURCE, plan.hardware, CHANNEL),
             swarm=swarm,

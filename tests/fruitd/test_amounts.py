@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fruitd.amounts import duration, energy, line, moment, rate, size
+from fruitd.amounts import duration, energy, line, moment, rate, size, update_energy
 
 
 @pytest.mark.parametrize(
@@ -75,3 +75,17 @@ def test_no_number_of_a_peer_breaks_the_display(number: float) -> None:
 def test_no_word_of_a_peer_reaches_the_terminal_raw(words: str) -> None:
     """A peer's name could drive the operator's terminal."""
     assert line(words).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ((412.3, 95.0), "412 J in 1 min 35 s"),
+        ((412.3, 95.0, 120.0, 0.999), "412 J in 1 min 35 s, 120 J more than idle"),
+        ((412.3, 95.0, -12.0, 0.949), "412 J in 1 min 35 s, 12 J less than idle; measured 94 % of the time"),
+        ((412.3, 95.0, None, 0.0), "412 J in 1 min 35 s; measured 0 % of the time"),
+    ],
+)
+def test_the_energy_of_an_update(told: tuple[float, ...], words: str) -> None:
+    """What was measured of half an update would be taken for all of it."""
+    assert update_energy(*told) == words

@@ -33,6 +33,7 @@ from fruitd.keeper.book import Book
 from fruitd.maintainer.bundle import Plan, PlannedParcel
 from fruitd.maintainer.fleet import read_nodes
 from fruitd.maintainer.signature_file import SignatureFile
+from fruitd.power import energy
 from fruitd.power.document import Kept, PowerDocument
 from fruitd.power.recovery import Phase
 from fruitd.slots.partition_table import read_names
@@ -146,6 +147,12 @@ def _power_document() -> bytes:
     return PowerDocument(
         {place: kept}, {place: bytes(20)}, {bytes(20): 7}, {place: 9}, ((NOW_S, "cycled"),)
     ).encode()
+
+
+def _energy() -> bytes:
+    return energy.encode(
+        {bytes(20): energy.Account(2.2, energy.Meter(412.3, 95.0)), bytes([1] * 20): energy.Account()}
+    )
 
 
 def _messages(records: dict[str, Record]) -> dict[str, list[bytes]]:
@@ -318,6 +325,7 @@ def decoders() -> list[Decoder]:
         packed("pause", PauseAsked.decode, [records["pause"].body]),
         packed("switch", SwitchCommand.decode, [records["switch"].body]),
         packed("power document", PowerDocument.decode, [_power_document()], errors=own),
+        packed("energy of updates", energy.decode, [_energy()], errors=own),
         packed("certificate file", OwnCertificate.decode, [_certificate(court)]),
         packed("datagram", wire.decode_datagram, messages["datagram"], weight=3),
         packed(

@@ -29,6 +29,8 @@ POWER = {
     "throttled": False, "throttled_since_boot": False, "celsius": 48.3, "in_stack": "rack-1", "bay": "3:1",
 }  # fmt: skip
 
+ENERGY = {"energy_j": 412.3, "measured_s": 95.0, "above_idle_j": 120.4, "measured_share": 0.94}
+
 
 def stranger(name: str) -> dict[str, Any]:
     """A peer that is no member."""
@@ -61,6 +63,8 @@ class FakeNode:
         self.reloads = 0
         self.asked_history: list[tuple[int, Place | None, int]] = []
         self.others: list[dict[str, Any]] = []
+        self.measured = True
+        """Its bay is, by a board."""
 
     def offer(self, release: int, *, reused: int) -> None:
         """A release is there; some of it is on the disk already."""
@@ -327,6 +331,7 @@ class FakeNode:
             "retry_at_s": None,
             "progress": None,
             "sources": [],
+            "energy": ENERGY | {"above_idle_j": None} if self.fetching and self.measured else None,
         }
         if self.fetching:
             doing["progress"] = {
@@ -362,7 +367,9 @@ class FakeNode:
             "written_bytes": IMAGE_BYTES + 4096,
             "image_bytes": IMAGE_BYTES,
             "sources": [{"node": "00" * 20, "name": "fruit-04", "same_site": True, "bytes": 45_000_000}],
+            "began_at_s": NOW_S - 161,
             "took_s": 61.0,
+            "energy": ENERGY if self.measured else None,
         }
 
     def _row(self, name: str, site: str, release: int | None, *, self_: bool) -> dict[str, Any]:

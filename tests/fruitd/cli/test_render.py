@@ -41,6 +41,7 @@ fetching  release 2 (2026.2)  for 13 s
 two peers hold it, one of them at this site
 ████████████████████████░░░░░░  82 %  12.3 MiB/s  8.1 s left
 460.0 MiB of 560.0 MiB: 400.0 MiB reused from disk, 60.0 MiB fetched
+energy: 412 J in 1 min 35 s; measured 94 % of the time
 held: until Friday (to end it: fruit resume)
 
 from      where             bytes       rate
@@ -96,8 +97,27 @@ def test_the_last_update() -> None:
     words = " ".join(shown(render.status(status(node))).split())
     assert (
         "last update release 2 (2026.2) in 1 min 1 s: 502.8 MiB reused from disk, 57.2 MiB fetched "
-        "(42.9 MiB from this site), 560.0 MiB written" in words
+        "(42.9 MiB from this site), 560.0 MiB written; 412 J in 1 min 35 s, 120 J more than idle; "
+        "measured 94 % of the time" in words
     )
+
+
+def test_what_is_not_measured_is_not_shown() -> None:
+    """A node without a board would be said to draw nothing."""
+    for measured, ends in (
+        (True, "energy: 412 J in 1 min 35 s; measured 94 % of the time"),
+        (False, "fetched"),
+    ):
+        node = FakeNode()
+        node.measured = measured
+        node.offer(2, reused=400 * 2**20)
+        assert shown(render.update(status(node))).splitlines()[-1].endswith(ends)
+    node.receive(10**9)
+    answer = status(node)
+    assert " J " not in shown(render.status(answer))
+    for account in (answer["update"], answer["last_update"]):
+        del account["energy"]  # by a daemon of before
+    assert "560.0 MiB written" in " ".join(shown(render.status(answer)).split())
 
 
 def test_nodes_that_are_behind_come_first() -> None:

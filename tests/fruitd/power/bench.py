@@ -8,6 +8,7 @@ from attrs import evolve
 
 from fruitd.power.document import PowerDocument
 from fruitd.power.effects import KeepPower, PowerEffect, Say, Step, SwitchBay, Tell
+from fruitd.power.energy import Account
 from fruitd.power.fellow import Fellow
 from fruitd.power.owner import StackOwner
 from fruitd.power.seen import BaySeen
@@ -38,10 +39,16 @@ def figures(bay_v: float = 5.05, bay_w: float = 2.0, input_v: float = 12.0) -> t
 class Rig:
     """An owner beside the stack, with A and B on board 0 and C on board 1, all of them telling where they sit."""
 
-    def __init__(self, document: PowerDocument | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        document: PowerDocument | None = None,
+        accounts: dict[bytes, Account] | None = None,
+        **settings: Any,
+    ) -> None:
         self.settings = PowerSettings(stack=STACK, has_port=True, **{"recovery": LIMITS, **settings})
         self.now_s = 1000.0
-        self.owner = StackOwner(self.settings, ME, document or PowerDocument(), self.now_s)
+        self.accounts = {} if accounts is None else accounts
+        self.owner = StackOwner(self.settings, ME, document or PowerDocument(), self.now_s, self.accounts)
         self.bays = {place: BaySeen(place, True, True, True, figures()) for place in PLACES.values()}
         self.fellows = {
             node_id: Fellow(name, 1.0, NodeHealth(0, STACK, PLACES[node_id], Beat.BEATING))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fruitd.power.effects import HoldBack, PauseHeartbeat, PowerEffect, Say
+from fruitd.power.effects import HoldBack, PauseHeartbeat, PowerEffect, Say, UpdateUsed
 from fruitd.power.heart import BAD_LOOKS, Heart
 from fruitd.power.own import CLEAR_S, FRESH_S, PAUSE_EVERY_S, TURN_WORDS, OwnPower
 from fruitd.power.settings import PowerSettings
@@ -62,6 +62,41 @@ def test_an_update_that_is_not_over_after_all_keeps_its_turn() -> None:
     assert list(node.updating(True, 3.0, WALL_S + 2)) == []
     assert hold(list(node.on_time(5.0, WALL_S + 4))) == []
     assert node.health(5.0, WALL_S + 4).wish == wish
+
+
+def used(effects: list[PowerEffect]) -> list[tuple[float, float]]:
+    return [(e.used.joules, e.used.known_s) for e in effects if isinstance(e, UpdateUsed)]
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_what_the_owner_of_the_bus_says_of_an_update_that_is_over_is_told_once(restarts: bool) -> None:
+    """A node would never know what its update drew, or tell the one before, or tell it with every word about its bay."""
+    node = own()
+    wish = said(list(node.updating(True, 1.0, WALL_S))).wish
+    before, granted, after = bay(update_j=7, update_s=7), bay(turn=wish), bay(update_j=412, update_s=95)
+    assert used(list(node.told([before], 0.0, 1.5))) == []
+    assert used(list(node.told([granted], 0.0, 2.0))) == []
+    if restarts:  # into the slot that it came from: nothing is under way any more
+        node = own()
+        assert used(list(node.told([granted], 0.0, 1.0))) == []
+    else:
+        list(node.updating(False, 90.0, WALL_S + 90))
+        list(node.on_time(91.0, WALL_S + 91))
+    assert used(list(node.told([], 0.0, 92.0))) == []
+    assert used(list(node.told([after], 0.0, 93.0))) == [(412.0, 95.0)]
+    assert used(list(node.told([after], 0.0, 94.0))) == []
+
+
+def test_nothing_is_told_of_an_update_that_was_not_measured_or_goes_on() -> None:
+    """0 J would be told where no board measures; or a turn that went to another be taken for the end of the update."""
+    node = own()
+    wish = said(list(node.updating(True, 1.0, WALL_S))).wish
+    list(node.told([bay(turn=wish)], 0.0, 2.0))
+    assert used(list(node.told([bay(update_j=5, update_s=5)], 0.0, 3.0))) == []
+    list(node.told([bay(turn=wish)], 0.0, 4.0))
+    list(node.updating(False, 90.0, WALL_S + 90))
+    list(node.on_time(91.0, WALL_S + 91))
+    assert used(list(node.told([bay()], 0.0, 93.0))) == []
 
 
 def test_a_wish_that_nobody_grants_is_said_again() -> None:

@@ -6,15 +6,16 @@ import random
 from collections.abc import Iterable
 from typing import Any
 
-from fruitd.power.effects import SwitchBay
+from fruitd.power.effects import KeepEnergy, PowerEffect, SwitchBay
+from fruitd.power.energy import Account, decode
 from fruitd.power.part import LISTEN_S, TAKEOVER_S, PowerPart, Surroundings
 from fruitd.power.seen import BaySeen
 from fruitd.power.settings import PowerSettings
 from swarm.news.record import Record
 from swarm.news.store import RecordStore
-from swarm.power import BayPower, NodeHealth, Place, said_record
+from swarm.power import BayPower, Beat, NodeHealth, Place, said_record
 from swarm.trust.keys import SecretKey
-from tests.fruitd.power.bench import STACK, WALL_S
+from tests.fruitd.power.bench import STACK, WALL_S, figures
 
 LOW, HIGH = sorted((SecretKey(bytes([n]) * 32, "node") for n in (1, 2)), key=lambda key: key.node_id)
 NODE = SecretKey(bytes(32), "node")
@@ -136,3 +137,23 @@ def test_an_owner_that_starts_again_does_not_go_on_with_what_another_did_long_ag
             effects = node.part.swept(bays, float(now_s), WALL_S + 6000 + now_s)
             switched += [effect for effect in effects if isinstance(effect, SwitchBay)]
         assert bool(switched) is goes_on
+
+
+def test_what_updates_draw_is_kept_now_and_then_and_let_go_when_they_are_over() -> None:
+    """A power cut at the node with the bus would take all of it; a card be written at every sweep; or an update that is over be
+    counted with the next."""
+    node = Node(LOW, owners=frozenset())
+    bays = [BaySeen(Place(0, 0), True, True, True, figures())]
+    kept: list[dict[bytes, Account]] = []
+
+    def note(effects: Iterable[PowerEffect]) -> None:
+        kept.extend(decode(effect.document) for effect in effects if isinstance(effect, KeepEnergy))
+
+    for now_s, wish in ((0.0, 7), (700.0, 0)):
+        health = NodeHealth(int(WALL_S + now_s), STACK, Place(0, 0), Beat.BEATING, wish=wish)
+        note(node.part.heard(said_record(health, NODE, WALL_S + now_s), now_s, WALL_S + now_s))
+        for passed_s in range(0, 700, 10):
+            at_s = now_s + passed_s
+            note(node.part.swept(bays, at_s, WALL_S + at_s))
+    assert [account[NODE.node_id].meter.joules for account in kept[:-1]] == [600.0, 1200.0]  # 2 W
+    assert kept[-1] == {}
