@@ -26,6 +26,14 @@ BLOBS_MAX = 8
 BLAMED_MAX = 64
 """Addresses remembered for each kind of disappointment; beyond it the oldest is forgotten. More: memory for whoever has many
 addresses; fewer: he is asked again sooner."""
+FOR_OTHERS_S = 300.0
+"""A blob that is to be passed on is given up after so long, whatever has come of it: one that trickles in keeps other blobs
+waiting. Shorter: 8 MiB do not come over a line of 256 kbit/s."""
+FOR_OTHERS_GIVE_UP_S = 60.0
+"""And after so long where nobody gives it. Shorter: a Pi has not made the leaves of 4 GiB by then; longer: who asked has it from
+another helper, and it is fetched all the same."""
+LIARS_FOR_OTHERS_MAX = 3
+"""And once so many have given what cannot be: each may cost the whole length of the blob."""
 PAUSE_MIN_S = 1.0
 PAUSE_MAX_S = 20.0
 """Before a peer that could not give the blob is asked for it again. A block index takes a Pi several seconds
@@ -51,6 +59,7 @@ class Finished:
     blob_id: bytes
     data: bytes | None
     why: str = ""
+    for_others: bool = False
 
 
 @define
@@ -68,6 +77,9 @@ class _Fetch:
     size_bytes: int
     holders_of: bytes
     give_up_s: float
+    end_s: float = float("inf")
+    for_others: bool = False
+    """It is to be passed on: only whoever says that it holds the image is asked, and nobody is looked for."""
     source: PeerInfo | None = None
     check: BlobCheck | None = None
     parts: list[bytes] = Factory(list)
@@ -89,8 +101,8 @@ class _Fetch:
         self.checked_bytes = 0
 
 
-Candidates = Callable[[bytes], Sequence[PeerInfo]]
-"""Peers to ask for an image's blobs, best first, given the image's infohash."""
+Candidates = Callable[[bytes, bool], Sequence[PeerInfo]]
+"""Peers to ask for an image's blobs, best first, given the image's infohash, and whether it is for others."""
 
 
 class BlobFetches:
@@ -107,38 +119,65 @@ class BlobFetches:
         self.next_s = float("inf")
 
     def start(
-        self, kind: str, blob_id: bytes, size_bytes: int, holders_of: bytes, now_s: float
+        self,
+        kind: str,
+        blob_id: bytes,
+        size_bytes: int,
+        holders_of: bytes,
+        now_s: float,
+        *,
+        for_others: bool = False,
     ) -> Finished | None:
-        """Begin; a blob that is being fetched already goes on. Returns why not, if it cannot be fetched at
-        all."""
+        """Begin; a blob that is being fetched already goes on, from whomever it can be had if that is wanted once. Returns why
+        not, if it cannot be fetched at all."""
         key = (kind, blob_id)
         if key in self._fetches:
-            self._fetches[key].give_up_s = now_s + self._give_up_s
+            if not for_others:
+                fetch = self._fetches[key]
+                fetch.give_up_s, fetch.end_s, fetch.for_others = now_s + self._give_up_s, float("inf"), False
             return None
         if check_for(kind) is None or not 1 <= size_bytes <= BLOB_BYTES_MAX:
-            return Finished(kind, blob_id, None, f"this node does not fetch a {kind} of {size_bytes} bytes")
+            why = f"this node does not fetch a {kind} of {size_bytes} bytes"
+            return Finished(kind, blob_id, None, why, for_others)
         if len(self._fetches) >= BLOBS_MAX:
-            return Finished(kind, blob_id, None, f"{BLOBS_MAX} blobs are being fetched already")
-        self._fetches[key] = _Fetch(kind, blob_id, size_bytes, holders_of, now_s + self._give_up_s)
+            why = f"{BLOBS_MAX} blobs are being fetched already"
+            return Finished(kind, blob_id, None, why, for_others)
+        fetch = _Fetch(kind, blob_id, size_bytes, holders_of, now_s + self._give_up_s)
+        if for_others:
+            fetch.give_up_s, fetch.end_s, fetch.for_others = (
+                now_s + FOR_OTHERS_GIVE_UP_S,
+                now_s + FOR_OTHERS_S,
+                True,
+            )
+        self._fetches[key] = fetch
         return None
 
     def cancel(self, kind: str, blob_id: bytes) -> None:
         """Forget it; replies still under way are ignored."""
         self._fetches.pop((kind, blob_id), None)
 
+    def stop_for_others(self) -> None:
+        """Forget those that are for others; replies still under way are ignored."""
+        self._fetches = {key: fetch for key, fetch in self._fetches.items() if not fetch.for_others}
+
     @property
     def sourceless(self) -> bool:
-        """True while some fetch has nobody to get its blob from."""
-        return any(fetch.source is None for fetch in self._fetches.values())
+        """True while some fetch has nobody to get its blob from, and this node wants it for itself."""
+        return any(fetch.source is None and not fetch.for_others for fetch in self._fetches.values())
+
+    def under_way(self, kind: str, blob_id: bytes) -> bool:
+        """Whether it is being fetched."""
+        return (kind, blob_id) in self._fetches
 
     def orders(self, now_s: float, candidates: Candidates) -> tuple[list[Order], list[Finished]]:
         """What to ask for now, and which fetches have run out of time."""
         orders: list[Order] = []
         finished: list[Finished] = []
         for key, fetch in list(self._fetches.items()):
-            if fetch.source is None and fetch.give_up_s <= now_s:
+            if fetch.end_s <= now_s or (fetch.source is None and fetch.give_up_s <= now_s):
                 del self._fetches[key]
-                finished.append(Finished(*key, None, f"{fetch.kind} not found: {fetch.why}"))
+                why = f"{fetch.kind} not found: {fetch.why}"
+                finished.append(Finished(*key, None, why, fetch.for_others))
                 continue
             if fetch.source is None:
                 self._choose_source(fetch, now_s, candidates)
@@ -165,7 +204,7 @@ class BlobFetches:
             self._lied(fetch, order, "its bytes do not match its hash", now_s)
             return None
         del self._fetches[(fetch.kind, fetch.blob_id)]
-        return Finished(fetch.kind, fetch.blob_id, b"".join(fetch.parts))
+        return Finished(fetch.kind, fetch.blob_id, b"".join(fetch.parts), for_others=fetch.for_others)
 
     def refused(self, order: Order, why: str, now_s: float) -> None:
         """The peer could not or would not give the range: another is asked, this one again later."""
@@ -209,11 +248,14 @@ class BlobFetches:
         _blame(fetch.liars, order.address, order.node_id)
         fetch.why = f"{order.address}: {why}"
         fetch.drop_source()
-        fetch.give_up_s = max(fetch.give_up_s, now_s + PAUSE_MIN_S)
+        if not fetch.for_others:
+            fetch.give_up_s = max(fetch.give_up_s, now_s + PAUSE_MIN_S)
+        elif len(fetch.liars) >= LIARS_FOR_OTHERS_MAX:
+            fetch.give_up_s = now_s
 
     def _choose_source(self, fetch: _Fetch, now_s: float, candidates: Candidates) -> None:
         dubious = set(fetch.liars.values())
-        known = candidates(fetch.holders_of)
+        known = candidates(fetch.holders_of, fetch.for_others)
         for peer in sorted(known, key=lambda p: (p.node_id in dubious, self._silent.get(p.address, 0))):
             rest = fetch.resting.get(peer.address)
             if peer.address in fetch.liars or (rest is not None and rest.until_s > now_s):

@@ -463,6 +463,11 @@ class SwarmCore(Obtaining):
         """Whether a peer is known at this very address."""
         return self._presence.table.at(address) is not None
 
+    def elsewhere(self, host: str) -> bool:
+        """Whether peers are known behind this host, and all of them are of other sites. For streams, which come from any port."""
+        there = [peer for peer in self._presence.table.all() if peer.info.address.host == host]
+        return bool(there) and not any(peer.info.same_site for peer in there)
+
     def say(self, message: Datagram, destination: Address) -> SendDatagram:
         """Seal a datagram for one peer."""
         return SendDatagram(destination, self._envelope.seal_datagram(message))

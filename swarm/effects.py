@@ -87,11 +87,13 @@ class Equivocation:
 
 @frozen
 class BlobFetched:
-    """Bytes asked for with `SwarmCore.fetch_blob` are here and match their hash."""
+    """Bytes asked for with `SwarmCore.fetch_blob`, or for others, are here and match their hash."""
 
     kind: str
     blob_id: bytes
     data: bytes
+    for_others: bool = False
+    """It was asked for with `SwarmCore.fetch_for_others`."""
 
 
 @frozen
@@ -101,15 +103,27 @@ class BlobUnavailable:
     kind: str
     blob_id: bytes
     why: str
+    for_others: bool = False
 
 
 @frozen
 class BlobWanted:
     """A peer asked for a blob that is not ready here. Whether this node can make it (the leaf hashes of an image it serves), and
-    how often it does, is for the host to judge: whoever likes may ask, as often as he likes, for what nobody has."""
+    how often it does, is for the host to judge: whoever likes may ask, as often as he likes, for what nobody has. So it is with
+    getting it for that peer."""
 
     kind: str
     blob_id: bytes
+    asker: Address
+
+
+@frozen
+class BlobGiven:
+    """A peer was given so much of a blob."""
+
+    kind: str
+    blob_id: bytes
+    size_bytes: int
 
 
 @frozen
@@ -159,6 +173,7 @@ SwarmEffect = (
     | BlobFetched
     | BlobUnavailable
     | BlobWanted
+    | BlobGiven
     | PeersChanged
     | TableHeard
     | DialWanted

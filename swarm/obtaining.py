@@ -45,6 +45,9 @@ WHO_ELSE_GAP_S = 10.0
 WHO_HOLDS_GAP_S = 2.0
 WHO_HOLDS_ASKED = 2
 """While this node is out for an image, so many peers of other sites are asked so often who else holds it: 0.5 KiB each time."""
+HOLDER_HEARD_S = 60.0
+"""For others a holder is asked only if it was heard less than so long ago. Nodes speak to their links every 30 s. Longer: many
+try who are not let in; shorter: one lost datagram, and a helper helps nobody."""
 BLOB_PATIENCE_S = 5.0
 """A torrent or index that the site's gateway should give is asked for outside after this long, times the place in rank."""
 
@@ -85,14 +88,37 @@ class Obtaining:
             return [_ended(failed)]
         return self._work_on_blobs(now_s)
 
+    def fetch_for_others(
+        self, kind: str, blob_id: bytes, size_bytes: int, holders_of: bytes, now_s: float
+    ) -> Effects:
+        """As `fetch_blob`, to pass it on to peers that asked for it.
+
+        Only peers that say they hold the image are asked: whoever does not might ask others in turn, and those others again.
+        """
+        failed = self._fetches.start(kind, blob_id, size_bytes, holders_of, now_s, for_others=True)
+        if failed is not None:
+            return [_ended(failed)]
+        return self._work_on_blobs(now_s)
+
+    def stop_for_others(self) -> None:
+        """Fetch nothing for others any more; nothing more is said about it."""
+        self._fetches.stop_for_others()
+
     def cancel_blob(self, kind: str, blob_id: bytes) -> None:
         """Stop fetching it; nothing more is said about it."""
         self._fetches.cancel(kind, blob_id)
 
+    def fetches(self, kind: str, blob_id: bytes) -> bool:
+        """Whether it is being fetched."""
+        return self._fetches.under_way(kind, blob_id)
+
     def _work_on_blobs(self, now_s: float) -> Effects:
         self._presence.calling = False
         orders, finished = self._fetches.orders(
-            now_s, lambda infohash: self._blob_candidates(infohash, now_s)
+            now_s,
+            lambda infohash, for_others: (
+                self.heard_holders(infohash, now_s) if for_others else self._blob_candidates(infohash, now_s)
+            ),
         )
         effects: Effects = [_ended(end) for end in finished]
         effects += [self._ask(order, order.address, order.get) for order in orders]
@@ -129,6 +155,17 @@ class Obtaining:
             peers = [p for p in peers if p.info.same_site and p.info.wants_or_holds(holding)]
         self._rng.shuffle(peers)
         peers.sort(key=lambda p: (holding not in p.info.holdings, p.strikes > 0, not p.info.same_site))
+        return [peer.info for peer in peers]
+
+    def heard_holders(self, infohash: bytes, now_s: float) -> list[PeerInfo]:
+        """Peers that said lately that they hold an image, so that a translator before them still lets this node in.
+
+        Those that say they have all of it come first: they can make the leaves.
+        """
+        holding = infohash[:HOLDING_BYTES]
+        peers = [p for p in self._presence.table.holders(holding) if now_s - p.info.heard_s < HOLDER_HEARD_S]
+        self._rng.shuffle(peers)
+        peers.sort(key=lambda p: (p.strikes > 0, not p.info.holds_whole(holding), not p.info.same_site))
         return [peer.info for peer in peers]
 
     def _may_ask_outside(self, holding: bytes, now_s: float) -> bool:
@@ -235,5 +272,5 @@ class Obtaining:
 
 def _ended(finished: Finished) -> BlobFetched | BlobUnavailable:
     if finished.data is None:
-        return BlobUnavailable(finished.kind, finished.blob_id, finished.why)
-    return BlobFetched(finished.kind, finished.blob_id, finished.data)
+        return BlobUnavailable(finished.kind, finished.blob_id, finished.why, finished.for_others)
+    return BlobFetched(finished.kind, finished.blob_id, finished.data, finished.for_others)

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 
 from swarm.address import Address
 from swarm.discovery.peers import Peer, PeerTable
-from swarm.effects import BlobWanted
+from swarm.effects import BlobGiven, BlobWanted
 from swarm.news.reconcile import differing_rows, take
 from swarm.news.record import Record
 from swarm.news.store import RecordStore
@@ -44,8 +44,8 @@ class Server:
         self._table = table
         self._rng = rng
 
-    def reply(self, request: Request, asker: Address) -> tuple[Reply, list[BlobWanted]]:
-        """The reply, and the blob that is not ready here.
+    def reply(self, request: Request, asker: Address) -> tuple[Reply, list[BlobWanted | BlobGiven]]:
+        """The reply, and the blob that is not ready here, or of which something is given.
 
         The records of an `Exchange` have been taken in before.
         """
@@ -55,7 +55,7 @@ class Server:
             case Exchange():
                 return self._exchange(request), []
             case Get():
-                return self._get(request)
+                return self._get(request, asker)
             case Who(holding=holding):
                 return self._who(holding, asker), []
             case Tunnel():
@@ -81,13 +81,15 @@ class Server:
                 found += entry.records
         return Records(tuple(take(found, RECORDS_MAX, RECORDS_BYTES_MAX)[0]))
 
-    def _get(self, request: Get) -> tuple[Chunk | No, list[BlobWanted]]:
-        blob = self._blobs(request.kind, request.blob_id)
+    def _get(self, request: Get, asker: Address) -> tuple[Chunk | No, list[BlobWanted | BlobGiven]]:
+        kind, blob_id = request.kind, request.blob_id
+        blob = self._blobs(kind, blob_id)
         if blob is None:
-            return No("does not hold it ready"), [BlobWanted(request.kind, request.blob_id)]
+            return No("does not hold it ready"), [BlobWanted(kind, blob_id, asker)]
         if request.offset >= len(blob):
             return No("the range begins behind the end"), []
-        return Chunk(len(blob), blob[request.offset : request.offset + request.length]), []
+        data = blob[request.offset : request.offset + request.length]
+        return Chunk(len(blob), data), [BlobGiven(kind, blob_id, len(data))]
 
 
 def worth_telling(peers: Sequence[Peer], asker: Address) -> list[Address]:

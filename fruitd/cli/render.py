@@ -73,7 +73,7 @@ def _subjects(answer: Json) -> list[tuple[str, RenderableType]]:
             Text(f"{peers['known']} known, {peers['heard']} heard lately, {peers['same_site']} at this site"),
         ),
         *_site_and_bytes(answer),
-        ("traffic", Text(f"{size(traffic['sent_bytes'])} sent, {size(traffic['received_bytes'])} received")),
+        ("traffic", Text(_traffic(traffic))),
     ]
     subjects += [("quarantined", Text(_quarantine(row), style="red")) for row in answer["quarantined"]]
     refused = answer["refusals"]
@@ -88,6 +88,12 @@ def _subjects(answer: Json) -> list[tuple[str, RenderableType]]:
             ("clock", Text(f"is behind the newest signed time, {floor}, which counts", style="yellow"))
         )
     return subjects
+
+
+def _traffic(traffic: Json) -> str:
+    words = f"{size(traffic['sent_bytes'])} sent, {size(traffic['received_bytes'])} received"
+    passed_on_bytes = traffic["passed_on_bytes"]
+    return f"{words}; {size(passed_on_bytes)} passed on for others" if passed_on_bytes else words
 
 
 def _site_and_bytes(answer: Json) -> list[tuple[str, RenderableType]]:

@@ -69,6 +69,7 @@ class View:
             "traffic": {
                 "sent_bytes": daemon.shell.traffic.sent_bytes,
                 "received_bytes": daemon.shell.traffic.received_bytes,
+                "passed_on_bytes": daemon.core.passing_on.given_bytes,
             },
             "quarantined": [
                 {

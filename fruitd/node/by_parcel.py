@@ -114,6 +114,18 @@ class ByParcel:
         """An effect for this image could not be carried out."""
         raise NotImplementedError
 
+    def _fetch_blob(
+        self, kind: str, blob_id: bytes, size_bytes: int, holders_of: bytes, now_s: float
+    ) -> Effects:
+        """See `SwarmCore.fetch_blob`; what this node has got for others already is not fetched again."""
+        here = self.library.passed.take(kind, blob_id)
+        fetch = (
+            self.swarm.fetch_blob(kind, blob_id, size_bytes, holders_of, now_s)
+            if here is None
+            else [swarm_effects.BlobFetched(kind, blob_id, here)]
+        )
+        return self._from_swarm(fetch, now_s)
+
     # ------------------------------------------------------------------ which parcels there are
 
     def _release_now(self, target: Target) -> Release | None:
@@ -209,10 +221,7 @@ class ByParcel:
         known = self.library.torrent_with(named.infohash.hex(), named.torrent_sha256.hex())
         if known is not None:
             return self._begin_parcel(self._run, known, choice.blocks_here, now_s)
-        fetch = self.swarm.fetch_blob(
-            "torrent", named.torrent_sha256, named.torrent_bytes, named.infohash, now_s
-        )
-        return self._from_swarm(fetch, now_s)
+        return self._fetch_blob("torrent", named.torrent_sha256, named.torrent_bytes, named.infohash, now_s)
 
     def _parcel_torrent_fetched(self, blob_id: bytes, raw: bytes, now_s: float) -> Effects | None:
         """None where these bytes are not the torrent of the parcel at hand."""

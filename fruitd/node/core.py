@@ -22,6 +22,7 @@ from fruitd.node.library import Library
 from fruitd.node.offer import PublishedParcel, parcel_in, release_in
 from fruitd.node.own_membership import OwnMembership
 from fruitd.node.own_status import StatusPlan, node_status
+from fruitd.node.passing_on import PassingOn
 from fruitd.node.powering import Powering
 from fruitd.node.settings import NodeSettings
 from fruitd.node.standing import Standing, contradiction, signed_time_s
@@ -29,6 +30,7 @@ from fruitd.power.part import PowerPart
 from fruitd.updater import effects as update_effects
 from fruitd.updater import events as update_events
 from fruitd.updater.machine import Updater
+from fruitd.updater.table import WORKING
 from swarm import effects as swarm_effects
 from swarm.address import Address
 from swarm.core import SwarmCore
@@ -75,6 +77,7 @@ class NodeCore(Powering):
         super().__init__(swarm, trusted, updater, library, store, identity, power)
         self.settings = settings
         self.membership = membership
+        self.passing_on = PassingOn(swarm, store, library, rng)
         self._belief = Belief(settings, store, trusted)
         self._rng = rng
         self._status_plan = StatusPlan(rng)
@@ -155,6 +158,7 @@ class NodeCore(Powering):
             effects += self._renew_torrent(now_s)
             effects += self._from_swarm(self.swarm.prune(now_s + self.wall_offset_s), now_s)
             self.library.leaves.forget_unused(now_s)
+            self.library.passed.forget_unused(now_s)
         return effects
 
     def update_event(self, event: update_events.Event, now_s: float) -> Effects:
@@ -231,14 +235,12 @@ class NodeCore(Powering):
                 case swarm_effects.Equivocation(records=pair):
                     effects += self._contradicted(pair)
                     changed.add(pair[0].kind)
-                case swarm_effects.BlobFetched(kind=kind, blob_id=blob_id, data=data):
-                    effects += self._blob_fetched(kind, blob_id, data, now_s)
-                case swarm_effects.BlobUnavailable(kind=kind, blob_id=blob_id, why=why):
-                    effects += self._blob_unavailable(kind, blob_id, why, now_s)
-                case swarm_effects.BlobWanted(kind="leaves", blob_id=blob_id):
-                    effects += self.library.leaves_wanted(blob_id, now_s)
+                case swarm_effects.BlobFetched() | swarm_effects.BlobUnavailable():
+                    effects += self._blob_ended(effect, now_s)
                 case swarm_effects.BlobWanted():
-                    pass
+                    effects += self._blob_wanted(effect, now_s)
+                case swarm_effects.BlobGiven():
+                    self.passing_on.given(effect, now_s)
                 case swarm_effects.PeersChanged():
                     self._offer_peers_due_s = min(self._offer_peers_due_s, now_s + 0.2)
                     if self._fetching() is None:
@@ -249,6 +251,29 @@ class NodeCore(Powering):
         if changed & COUNT_FOR_STATUS:
             self._plan_status(now_s)  # it may count now, or have to be shown again
         return effects + (self._review(now_s) if changed & REVIEWED else [])
+
+    def _blob_ended(
+        self, blob: swarm_effects.BlobFetched | swarm_effects.BlobUnavailable, now_s: float
+    ) -> Effects:
+        match blob:
+            case swarm_effects.BlobFetched(for_others=True):
+                self.passing_on.fetched(blob, now_s)
+            case swarm_effects.BlobFetched(kind=kind, blob_id=blob_id, data=data):
+                return self._blob_fetched(kind, blob_id, data, now_s)
+            case swarm_effects.BlobUnavailable(for_others=False):
+                return self._blob_unavailable(blob.kind, blob.blob_id, blob.why, now_s)
+        return []
+
+    def _blob_wanted(self, wanted: swarm_effects.BlobWanted, now_s: float) -> Effects:
+        """A peer asked for a blob that is not ready here: it is made here, or got for that peer.
+
+        While this node works on an update of its own it has no memory to spare for others, and will hold the newest soon.
+        """
+        made = self.library.leaves_wanted(wanted.blob_id, now_s) if wanted.kind == "leaves" else []
+        if made or self.unable is not None or self._state() in WORKING:
+            return made
+        own = self.library.holdings(self._target())
+        return self._from_swarm(self.passing_on.asked(wanted, own, now_s), now_s)
 
     def _not_for_us(self, record: Record) -> Effects:
         channel = record.key.decode(errors="replace")

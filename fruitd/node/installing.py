@@ -122,14 +122,13 @@ class Installing(ByParcel):
         known = self.library.torrent_with(target.infohash, target.torrent_sha256)
         if known is not None:
             return self._check_torrent(target, known.raw, now_s)
-        fetch = self.swarm.fetch_blob(
+        return self._fetch_blob(
             "torrent",
             bytes.fromhex(target.torrent_sha256),
             target.torrent_bytes,
             bytes.fromhex(target.infohash),
             now_s,
         )
-        return self._from_swarm(fetch, now_s)
 
     def _check_torrent(self, target: Target, raw: bytes, now_s: float) -> Effects:
         try:
@@ -177,7 +176,7 @@ class Installing(ByParcel):
 
     def _blob_fetched(self, kind: str, blob_id: bytes, data: bytes, now_s: float) -> Effects:
         if kind == "leaves":
-            self.library.leaves.put(blob_id, data, now_s)
+            self._keep_leaves(blob_id, data, now_s)
             return self._leaves_ready(blob_id, now_s)
         if self._renewing is not None and bytes.fromhex(self._renewing.torrent_sha256) == blob_id:
             renewed, self._renewing = self._renewing, None
@@ -223,8 +222,16 @@ class Installing(ByParcel):
 
     def _fetch_leaves(self, target: Target, root: bytes, now_s: float) -> Effects:
         blocks = -(-target.length_bytes // BLOCK_BYTES)
-        fetch = self.swarm.fetch_blob("leaves", root, 32 * blocks, bytes.fromhex(target.infohash), now_s)
-        return self._from_swarm(fetch, now_s)
+        return self._fetch_blob("leaves", root, 32 * blocks, bytes.fromhex(target.infohash), now_s)
+
+    def _keep_leaves(self, root: bytes, leaves: bytes, now_s: float) -> None:
+        self.library.leaves.put(root, leaves, now_s)
+        self._pass_nothing_on()
+
+    def _pass_nothing_on(self) -> None:
+        """This node needs the memory for leaves of its own, or may not use its uplink any more."""
+        self.library.passed.clear()
+        self.swarm.stop_for_others()
 
     def _leaves_ready(self, root: bytes, now_s: float) -> Effects:
         waiting = self._waiting_for_leaves.pop(root, None)
@@ -249,7 +256,7 @@ class Installing(ByParcel):
         if waiting is not None and not (leaves and root_of(leaves) == pieces_root):
             target = waiting[1]
             return self.library.unshare(target) + self._fetch_leaves(target, pieces_root, now_s)
-        self.library.leaves.put(pieces_root, leaves, now_s)
+        self._keep_leaves(pieces_root, leaves, now_s)
         return self._leaves_ready(pieces_root, now_s)
 
     # ------------------------------------------------------------------ the image
@@ -370,6 +377,8 @@ class Installing(ByParcel):
             return []
         self.unable = unable
         self.swarm.set_able(able=unable is None, now_s=now_s)
+        if unable is not None:
+            self._pass_nothing_on()
         return self._offer_peers(now_s) if self._fetching() is not None else []
 
     def _decide_way_out(self, infohash: bytes, now_s: float) -> Out | None:

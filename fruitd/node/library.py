@@ -12,7 +12,9 @@ from bep35.metainfo import Metainfo, parse
 from fruitd.node.effects import KeepShare, MakeLeaves, NodeEffect, StartSeed, StopSeed
 from fruitd.node.leaf_shelf import LeafShelf
 from fruitd.node.parcel_cache import ParcelCache
+from fruitd.node.passed_shelf import PassedShelf
 from fruitd.updater.journal import SLOTS, Target
+from swarm.trust.manifest import Release
 
 SHARES_MAX = 4
 """Published image files served at once; the oldest go first. More: a publisher serves releases nobody needs any more. Fewer:
@@ -51,6 +53,7 @@ class Library:
     ) -> None:
         """`cache`: what is kept of parcels; None: nothing."""
         self.leaves = LeafShelf()
+        self.passed = PassedShelf()
         self.cache = cache or ParcelCache("", 0)
         self._torrents: dict[str, _Shelved] = {}
         self._shares = {share.infohash: share for share in shares}
@@ -80,12 +83,18 @@ class Library:
         return found.metainfo if found and found.sha256.hex() == sha256 else None
 
     def blob(self, kind: str, blob_id: bytes) -> bytes | None:
-        """What peers fetch by hash."""
+        """What peers fetch by hash: this node's own, or what it got for them."""
+        found = None
         if kind == "leaves":
-            return self.leaves.get(blob_id)
-        if kind == "torrent":
-            return next((t.metainfo.raw for t in self._torrents.values() if t.sha256 == blob_id), None)
-        return None
+            found = self.leaves.get(blob_id)
+        elif kind == "torrent":
+            found = next((t.metainfo.raw for t in self._torrents.values() if t.sha256 == blob_id), None)
+        return found if found is not None else self.passed.get(kind, blob_id)
+
+    def pieces_root(self, release: Release) -> bytes | None:
+        """Of an image whose torrent is here, if only for others."""
+        found = self.torrent_with(release.infohash.hex(), release.torrent_sha256.hex())
+        return found.pieces_root if found is not None else self.passed.pieces_root(release.torrent_sha256)
 
     def share_path(self, infohash: str) -> str | None:
         """Where a shared image file of this image lies."""

@@ -50,7 +50,7 @@ class Convergence:
 
     def _of_host(self, host: Host) -> list[str]:
         who = f"node {host.number}"
-        if host.node is None or host.node.updater is None:
+        if host.node is None:
             return [f"{who} is not running"]
         lacking = [f"{who} lacks {what}" for what in self._news_missing(host)]
         wrong = self._release_wrong(host)

@@ -299,7 +299,9 @@ class Host:
             else:
                 self.carry_out(self.core.on_stream_reply(token, reply, self.steady_s()))
 
-        self.world.network.open_stream(self.number, effect.peer, effect.request, effect.timeout_s, done)
+        self.world.network.open_stream(
+            self.number, effect.peer, effect.request, effect.timeout_s, done, effect.datagrams_to
+        )
 
     def _believes_otherwise(self, kind: str) -> None:
         if kind in REVIEWED:

@@ -4,8 +4,9 @@ A site is one LAN: one multicast domain, quick, nearly without loss. What leaves
 then nobody outside reaches a node unless the node spoke first. Private addresses are the same at every translated site, as
 they are in the world, so a node that believes a stranger's private address talks to the wrong neighbour.
 
-Modelled: delay, jitter, loss, duplicates, reordering, cuts between groups of nodes, translation with mappings that expire, sites
-that let no datagrams out, and tunnels through streams.
+Modelled: delay, jitter, loss, duplicates, reordering, cuts between groups of nodes, translation with mappings that expire, one
+for each inside node or ("symmetric") one for each of its destinations, sites that let no datagrams out, tunnels through streams,
+and the slices that stand in for a stream which a translator keeps out (`swarm.slices`).
 Not modelled: the queues of thin uplinks for control traffic (a few hundred bytes a second a node); image bytes have rates of
 their own in the transfer model.
 """
@@ -28,6 +29,8 @@ STREAM_HEADER_BYTES = 320
 SEGMENT_BYTES = 1400
 MAPPING_S = 60.0
 """How long a translator remembers an outgoing datagram; routers use 30 to 300 s, RFC 4787 asks for 120 or more."""
+SLICES_AFTER_S = 1.0
+"""A stream that does not connect has this head start on datagrams (`swarm.shell.sliced`)."""
 RETRANSMIT_S = 0.4
 """What a lost segment costs a stream: about one retransmission timeout."""
 
@@ -128,20 +131,28 @@ class Network:
         self._shut_in: list[bool] = []
         self._tunnels: dict[tuple[int, Address], tuple[int, Address]] = {}
         """(node, where its peer seems to be) -> the same from the other end; each tunnel is here twice."""
+        self._symmetric: set[int] = set()
         self._isolated: set[int] = set()
         self._router_hosts: list[str] = []
         self._distance_s: dict[tuple[int, int], float] = {}
         self._public: dict[str, int] = {}
         self._private: dict[tuple[int, str], int] = {}
-        self._mappings: dict[int, _Mapping] = {}
+        self._mappings: dict[tuple[int, Address | None], _Mapping] = {}
+        """By inside node, and destination where the translator is symmetric."""
         self._mapped: dict[Address, _Mapping] = {}
         self.traffic: dict[int, Traffic] = {}
         self.uplink_bytes: list[int] = []
         """Per site: control bytes that crossed its uplink, both directions."""
 
-    def add_site(self, *, translated: bool, shut_in: bool = False) -> int:
-        """A new LAN; returns its number. `translated`: behind an address translator; `shut_in`: no datagrams cross its uplink."""
+    def add_site(self, *, translated: bool, symmetric: bool = False, shut_in: bool = False) -> int:
+        """A new LAN; returns its number.
+
+        `translated`: behind an address translator; `symmetric`: one that shows each peer outside another port, and lets in
+        nobody but that peer there; `shut_in`: no datagrams cross its uplink.
+        """
         site = len(self._members)
+        if symmetric:
+            self._symmetric.add(site)
         self._members.append([])
         self._shut_in.append(shut_in)
         self._translated.append(translated)
@@ -337,16 +348,25 @@ class Network:
     # streams
 
     def open_stream(
-        self, node: int, peer: Address, request: bytes, timeout_s: float, done: StreamDone
+        self,
+        node: int,
+        peer: Address,
+        request: bytes,
+        timeout_s: float,
+        done: StreamDone,
+        known: Address | None = None,
     ) -> None:
-        """One request, one reply. `done(reply, "")` or `done(None, why)` is called exactly once, within `timeout_s`."""
+        """One request, one reply. `done(reply, "")` or `done(None, why)` is called exactly once, within `timeout_s`.
+
+        `known`: where the peer is known, if it is; what no stream reaches is asked there by datagrams.
+        """
         here = self._ports[node]
         self.traffic[node].streams += 1
         self._trace.note(self._heap.now_s, node, "dial", str(peer), request)
         target = self._resolve(here, peer)
         deadline_s = self._heap.now_s + timeout_s
         if target is None or target == node or not self._dialable(here, self._ports[target], peer):
-            self._heap.at(deadline_s, done, None, "no answer")
+            self._ask_in_slices(here, known, request, deadline_s, done)
             return
         there = self._ports[target]
         source = here.address
@@ -354,6 +374,30 @@ class Network:
             source = Address(self._router_hosts[here.site], 20_000 + self._rng.randrange(40_000))
         way_s = self._stream_s(here, there, len(request), round_trips=1.5)
         self._heap.after(way_s, self._serve, here, there, request, source, deadline_s, done)
+
+    def _ask_in_slices(
+        self, here: _Port, known: Address | None, request: bytes, deadline_s: float, done: StreamDone
+    ) -> None:
+        """No stream connects. Datagrams get to a translated node at the address that it has for this one."""
+        found = self._path_of_datagrams(here, known) if known is not None else None
+        if found is None:
+            self._heap.at(deadline_s, done, None, "no answer")
+            return
+        there, source = found
+        way_s = SLICES_AFTER_S + self._stream_s(here, there, len(request), round_trips=1.5)
+        self._heap.after(way_s, self._serve, here, there, request, source, deadline_s, done)
+
+    def _path_of_datagrams(self, here: _Port, known: Address) -> tuple[_Port, Address] | None:
+        """Whom a datagram to this address of another site gets to, and where it seems to come from; None: to nobody."""
+        tunnel = self._tunnels.get((here.node, known))
+        if tunnel is not None:
+            return self._ports[tunnel[0]], tunnel[1]
+        target = self._resolve(here, known)
+        if target is None or self._ports[target].site == here.site or self._lets_no_datagrams(here, target):
+            return None
+        there = self._ports[target]
+        source = self._translate(here, known) if self._translated[here.site] else here.address
+        return (there, source) if not self._translated[there.site] or self._let_in(known, source) else None
 
     def _serve(
         self, here: _Port, there: _Port, request: bytes, source: Address, deadline_s: float, done: StreamDone
@@ -420,9 +464,11 @@ class Network:
         return here.site == there.site or (not self._translated[there.site] and there.address == destination)
 
     def _translate(self, here: _Port, destination: Address) -> Address:
-        """Outgoing through the translator: one outside address per inside node, kept while it is used."""
+        """Outgoing through the translator: one outside address per inside node (and destination), kept while it is used."""
         now_s = self._heap.now_s
-        mapping = self._mappings.get(here.node)
+        symmetric = here.site in self._symmetric
+        key = (here.node, destination if symmetric else None)
+        mapping = self._mappings.get(key)
         if mapping is None or mapping.expires_s < now_s:
             if mapping is not None:
                 self._mapped.pop(mapping.outside, None)
@@ -430,18 +476,20 @@ class Network:
             while outside in self._mapped:
                 outside = Address(outside.host, outside.port + 1)
             mapping = _Mapping(here.node, outside, 0.0, set())
-            self._mappings[here.node] = mapping
+            self._mappings[key] = mapping
             self._mapped[outside] = mapping
         mapping.expires_s = now_s + MAPPING_S
-        mapping.spoke_to.add(destination.host)
+        mapping.spoke_to.add(str(destination) if symmetric else destination.host)
         return mapping.outside
 
     def _let_in(self, destination: Address, source: Address) -> bool:
-        """A translator lets a datagram in only where the inside node lately spoke to that host (restricted cone)."""
+        """A translator lets a datagram in only where the inside node lately spoke to that host (restricted cone), or to that very
+        address (symmetric)."""
         mapping = self._mapped.get(destination)
-        return (
-            mapping is not None and mapping.expires_s >= self._heap.now_s and source.host in mapping.spoke_to
-        )
+        if mapping is None or mapping.expires_s < self._heap.now_s:
+            return False
+        symmetric = self._ports[mapping.node].site in self._symmetric
+        return (str(source) if symmetric else source.host) in mapping.spoke_to
 
     def _delay_between(self, one: int, other: int) -> float:
         if one == other:

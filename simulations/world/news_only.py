@@ -119,7 +119,9 @@ class _Ear:
             else:
                 self.carry_out(self.core.on_stream_reply(effect.token, reply, now_s))
 
-        self.town.network.open_stream(self.number, effect.peer, effect.request, effect.timeout_s, done)
+        self.town.network.open_stream(
+            self.number, effect.peer, effect.request, effect.timeout_s, done, effect.datagrams_to
+        )
 
 
 class Town:

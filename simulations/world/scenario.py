@@ -64,6 +64,10 @@ class Scenario:
     """Sites behind an address translator: the last ones. Site 0 never is: it holds the contacts."""
     shut_in_sites: int = field(default=0, validator=ge(0))
     """Of those, sites whose firewall lets no datagrams out: the last ones."""
+    symmetric_sites: int = field(default=0, validator=ge(0))
+    """Of these, the last ones: their translators show each peer another port, so no two of them get a datagram to each other."""
+    helpers: int = field(default=0, validator=ge(0))
+    """Nodes (the first ones) that have no slots: they carry news, and help."""
     contacts: int = field(default=2, validator=ge(1))
     """Nodes of site 0 that every node knows by address from its configuration."""
     site_names_told: bool = True
@@ -154,6 +158,7 @@ class Scenario:
                 self.shut_in_sites > self.translated_sites,
                 "a site that lets no datagrams out is behind a translator",
             ),
+            (self.symmetric_sites > self.translated_sites, "more sites are symmetric than translated"),
             (self.liars + self.late_nodes >= self.nodes, "liars and late nodes leave no ordinary node"),
             (
                 self.publisher_leaves and self.contacts < 2,
@@ -344,10 +349,12 @@ def scaled(scenario: Scenario, *, nodes: int | None = None, sites: int | None = 
     sites_now = sites if sites is not None else scenario.sites
     translated = min(sites_now - 1, round(scenario.translated_sites * sites_now / scenario.sites))
     shut_in = min(translated, round(scenario.shut_in_sites * sites_now / scenario.sites))
+    symmetric = min(translated, round(scenario.symmetric_sites * sites_now / scenario.sites))
     return evolve(
         scenario,
         nodes=nodes if nodes is not None else scenario.nodes,
         sites=sites_now,
         translated_sites=translated,
         shut_in_sites=shut_in,
+        symmetric_sites=symmetric,
     )

@@ -63,6 +63,8 @@ class NodePlan:
     """"" where the node was not told."""
     power: PowerSettings | None = None
     """What it is to a stack of boards; None where it has none."""
+    slots: bool = True
+    """It can install."""
 
     @property
     def node_id(self) -> bytes:
@@ -278,7 +280,7 @@ class Surroundings:
             swarm=swarm,
             store=store,
             trusted=trusted,
-            updater=Updater(disk.journal or Journal(), self.update_settings, rng),
+            updater=Updater(disk.journal or Journal(), self.update_settings, rng) if plan.slots else None,
             identity=identity,
             library=library,
             rng=rng,

@@ -131,7 +131,9 @@ class World:
         for site in range(scenario.sites):
             last = scenario.sites - site
             self.network.add_site(
-                translated=last <= scenario.translated_sites, shut_in=last <= scenario.shut_in_sites
+                translated=last <= scenario.translated_sites,
+                symmetric=last <= scenario.symmetric_sites,
+                shut_in=last <= scenario.shut_in_sites,
             )
         for number, site in enumerate(_places(scenario, dice)):
             plan = self._plan_of(dice, number, site)
@@ -151,6 +153,7 @@ class World:
         other = scenario.nodes - scenario.liars - scenario.late_nodes - scenario.other_hardware <= number
         other = other and number < scenario.nodes - scenario.liars - scenario.late_nodes
         other = other or (number < scenario.stack_owners and scenario.stack_boards > 0)
+        other = other or number < scenario.helpers
         owners = [_identity(dice, n).node_id for n in range(scenario.stack_owners)]
         return NodePlan(
             number=number,
@@ -159,6 +162,7 @@ class World:
             identity=_identity(dice, number),
             site_name=f"site-{site}" if scenario.site_names_told else "",
             power=stack_settings(scenario, self._places, number, owners),
+            slots=number >= scenario.helpers,
         )
 
     def _new_stack(self) -> WorldStack | None:

@@ -8,7 +8,7 @@ import pytest
 from attrs import define, field
 
 from simulations.world.heap import Dice, Heap
-from simulations.world.network import MAPPING_S, Network, Weather
+from simulations.world.network import MAPPING_S, SLICES_AFTER_S, Network, Weather
 from simulations.world.trace import Trace
 from swarm.address import Address
 
@@ -39,10 +39,13 @@ class FakeStation:
 class Lab:
     """Two open sites (0: nodes 0 and 1; 1: node 2) and two translated ones (2: nodes 3 and 4; 3: node 5)."""
 
-    def __init__(self, weather: Weather | None = None, seed: int = 1) -> None:
+    def __init__(self, weather: Weather | None = None, seed: int = 1, *, symmetric: bool = False) -> None:
         self.heap = Heap()
         self.network = Network(self.heap, Dice(seed), Trace(), weather or Weather())
-        sites = [self.network.add_site(translated=translated) for translated in (False, False, True, True)]
+        sites = [
+            self.network.add_site(translated=translated, symmetric=translated and symmetric)
+            for translated in (False, False, True, True)
+        ]
         self.stations = [FakeStation() for _ in range(6)]
         places = (0, 0, 1, 2, 2, 3)
         self.addresses = [
@@ -53,12 +56,16 @@ class Lab:
         self.network.send(node, to, data)
         self.heap.run_until(self.heap.now_s + 1)
 
-    def ask(self, node: int, to: Address, request: bytes = b"abc") -> list[tuple[float, bytes | None, str]]:
+    def ask(
+        self, node: int, to: Address, request: bytes = b"abc", known: Address | None = None
+    ) -> list[tuple[float, bytes | None, str]]:
         began_s = self.heap.now_s
         answers: list[tuple[float, bytes | None, str]] = []
-        self.network.open_stream(
-            node, to, request, 5.0, lambda reply, why: answers.append((self.heap.now_s - began_s, reply, why))
-        )
+
+        def done(reply: bytes | None, why: str) -> None:
+            answers.append((self.heap.now_s - began_s, reply, why))
+
+        self.network.open_stream(node, to, request, 5.0, done, known)
         self.heap.run_until(began_s + 20)
         return answers
 
@@ -125,6 +132,41 @@ def test_streams_reach_open_sites_and_neighbours_only() -> None:
     assert lab.ask(0, outside) == [(5.0, None, "no answer")]
     assert lab.network.can_dial(3, 0)
     assert not lab.network.can_dial(0, 3)
+
+
+def seen_by(lab: Lab, node: int, other: int) -> Address:
+    """How `other`, which is open, sees a translated node that speaks to it."""
+    lab.send(node, lab.addresses[other])
+    return lab.stations[other].came[-1][1]
+
+
+def test_a_symmetric_translator_shows_each_peer_another_port_and_lets_in_that_peer_alone() -> None:
+    """Two sites that cannot meet in the world would seem to."""
+    lab = Lab(symmetric=True)
+    one, other = seen_by(lab, 3, 0), seen_by(lab, 5, 0)
+    assert seen_by(lab, 3, 2).port != one.port
+    assert seen_by(lab, 3, 0) == one
+    for _ in range(2):
+        lab.send(3, other)
+        lab.send(5, one)
+    lab.send(1, one)
+    assert lab.stations[3].came == lab.stations[5].came == []
+    lab.send(0, one)
+    assert len(lab.stations[3].came) == 1
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_what_no_stream_reaches_is_asked_by_datagrams_where_they_get_through(symmetric: bool) -> None:
+    """Open nodes would fetch nothing from nodes behind translators, as they do in the world."""
+    lab = Lab(symmetric=symmetric)
+    known = seen_by(lab, 3, 0)
+    nowhere = Address(known.host, PORT)
+    ((after_s, reply, _),) = lab.ask(0, nowhere, known=known)
+    assert reply == b"cba"
+    assert after_s > SLICES_AFTER_S
+    assert lab.ask(2, nowhere, known=known) == [(5.0, None, "no answer")], "node 3 never spoke to node 2"
+    lab.send(3, lab.addresses[2])
+    assert [r for _, r, _ in lab.ask(2, nowhere, known=known)] == [None if symmetric else b"cba"]
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,7 @@ def test_a_file_says_everything(tmp_path: Path) -> None:
         ("nodes = ", "s.toml"),
         ("sites = 20\nnodes = 12", "more sites than nodes"),
         ("translated_sites = 3", "site 0"),
+        ("symmetric_sites = 2", "more sites are symmetric"),
         ("liars = 12", "no ordinary node"),
         ("publisher_leaves = true\ncontacts = 1", "only contact"),
         ('[[cuts]]\nkind = "sideways"', "cuts"),
@@ -106,6 +107,8 @@ def test_built_in_scenarios_can_be_scaled() -> None:
     for scenario in BUILT_IN.values():
         if not scenario.stack_boards:
             assert scaled(scenario, nodes=100, sites=7).nodes == 100
+    symmetric = Scenario(nodes=8, sites=8, translated_sites=3, symmetric_sites=3)
+    assert scaled(symmetric, sites=2).symmetric_sites == 1
 
 
 def test_a_stack_has_no_more_nodes_than_bays() -> None:

@@ -141,3 +141,38 @@ def test_a_release_goes_from_one_place_that_lets_no_datagrams_out_to_another(
 def _runs(status: dict[str, Any], release: int) -> bool:
     active = status["slots"]["active"]
     return active is not None and status["slots"][active]["release"] == release
+
+
+def test_torrent_and_leaves_are_passed_on_between_two_symmetric_sites(
+    make_cluster: Callable[..., Cluster], maintainers: Maintainers, images: DemoImages
+) -> None:
+    """Behind translators that show each peer another port, a site could not even begin with what another one published."""
+    with places() as wide:
+        cluster = make_cluster(beacon=False)
+        helper_place, helper_address = wide.open_place()
+        contacts = [f"{helper_address}:47101"]
+        helper = settle(cluster, "helper", helper_place, [])
+        publisher = settle(cluster, "publisher", wide.behind(SYMMETRIC)[0], contacts)
+        site = settle(cluster, "site", wide.behind(SYMMETRIC)[0], contacts, slots=True)
+        for node in cluster.nodes:
+            node.start()
+        try:
+            everybody = [publisher, site]
+            cluster.wait(
+                "both know the helper", everybody, lambda s: s["peers"]["heard"] == 1, timeout_s=PATIENCE_S
+            )
+            publish(
+                publisher, maintainers.release(images.good[0], 1, cluster.settings.directory / "release-1")
+            )
+            cluster.wait(
+                "torrent and leaves are there",
+                [site],
+                lambda s: s["update"]["state"] == "fetching",
+                timeout_s=2 * PATIENCE_S,
+            )
+            status = helper.get("/v1/status")
+            assert status is not None
+            assert 0 < status["traffic"]["passed_on_bytes"] < images.good[0].stat().st_size / 4
+            assert status["seeding"] == []
+        finally:
+            cluster.close()

@@ -145,7 +145,7 @@ class FakeNode:
                 "allowed": True,
                 "why": "",
             },
-            "traffic": {"sent_bytes": 1_300_000, "received_bytes": 45_000_000},
+            "traffic": {"sent_bytes": 1_300_000, "received_bytes": 45_000_000, "passed_on_bytes": 0},
             "quarantined": self.quarantined,
             "refusals": self.refusals,
             "time": {"now_s": self.now_s, "floor_s": NOW_S - 1000, "clock_ok": True},

@@ -83,7 +83,10 @@ def test_a_node_without_slots() -> None:
     answer["slots"] = {"active": None, "a": None, "b": None}
     answer["trust"]["manifest_sequence"] = None
     answer["node"]["site"] = ""
+    assert "passed on" not in shown(render.status(answer))
+    answer["traffic"]["passed_on_bytes"] = 3 * 2**20
     text = shown(render.status(answer))
+    assert "; 3.0 MiB passed on for others" in " ".join(text.split())
     assert "slot" not in text
     assert "no manifest yet" in text
     assert "site not told" in text

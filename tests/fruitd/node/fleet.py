@@ -39,6 +39,7 @@ ROOT_KEY = SecretKey(b"\1" * 32, "root-1")
 RELEASE_KEY = SecretKey(b"\2" * 32, "release-1")
 NEXT_KEY = SecretKey(b"\5" * 32, "release-2")
 FRESHNESS_KEY = SecretKey(b"\6" * 32, "freshness-1")
+KEYRING = Keyring((b"\4" * 32,))
 FIRST_BOOT = BootFacts("boot-1", "a", "a", None)
 T = TypeVar("T")
 
@@ -108,8 +109,9 @@ def make_core(
     library: Library | None = None,
     *,
     start: bool = True,
+    slots: bool = True,
 ) -> NodeCore:
-    """A node that has just started (or is about to), given these roots, with what it kept."""
+    """A node that has just started (or is about to), given these roots, with what it kept; with `slots` or none."""
     rng = random.Random(7)
     beginning = begin(RootChain.of(roots), kept)
     store, trusted = beginning.store, beginning.trusted
@@ -117,11 +119,9 @@ def make_core(
     identity = SecretKey(b"\3" * 32, "identity")
     me = Me(identity.node_id, "node", "", 47101, 47102)
     roll = Roll(store, trusted)
-    swarm = SwarmCore(
-        me, SwarmSettings(), Keyring((b"\4" * 32,)), store, library.blob, rng, now_s, roll, trusted
-    )
+    swarm = SwarmCore(me, SwarmSettings(), KEYRING, store, library.blob, rng, now_s, roll, trusted)
     settings = NodeSettings("node", "", "fruitd test", RESOURCE, frozenset(hardware), "stable")
-    updater = Updater(journal or Journal(), UpdateSettings(), rng, strict=True)
+    updater = Updater(journal or Journal(), UpdateSettings(), rng, strict=True) if slots else None
     core = NodeCore(
         settings, swarm=swarm, store=store, trusted=trusted, updater=updater, identity=identity,
         library=library, rng=rng, membership=OwnMembership(identity.node_id, roll),

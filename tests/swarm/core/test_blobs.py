@@ -126,16 +126,16 @@ def test_who_answers_under_a_nodes_id_has_nobody_but_himself_blamed() -> None:
     fetches = BlobFetches(random.Random(1), window=1, give_up_s=60.0)
     fetches.start("torrent", BLOB_ID, 10, INFOHASH, 0.0)
     for port in range(1, 3 * BLAMED_MAX):
-        ((order,), _) = fetches.orders(0.0, lambda _, port=port: known(b"h", port))
+        ((order,), _) = fetches.orders(0.0, lambda *_, port=port: known(b"h", port))
         fetches.lied(order, "not the bytes that were signed", 0.0)
-        assert fetches.orders(0.0, lambda _, port=port: known(b"h", port)) == ([], []), "asked there again"
+        assert fetches.orders(0.0, lambda *_, port=port: known(b"h", port)) == ([], []), "asked there again"
     (fetch,) = fetches._fetches.values()
     assert len(fetch.liars) == BLAMED_MAX, "whoever has many addresses fills the memory"
     both = [*known(b"h", 1), *known(b"x", 2)]
-    ((order,), _) = fetches.orders(0.0, lambda _: both)
+    ((order,), _) = fetches.orders(0.0, lambda *_: both)
     assert order.node_id == b"x" * 20, "an id under which somebody lied comes last"
     fetches.refused(order, "does not have it", 0.0)
-    ((order,), _) = fetches.orders(0.0, lambda _: both)
+    ((order,), _) = fetches.orders(0.0, lambda *_: both)
     assert order.node_id == b"h" * 20, "and it comes"
 
 
@@ -191,7 +191,7 @@ def test_a_blob_not_ready_is_asked_for_again() -> None:
     place.do(asker, asker.core.fetch_blob("torrent", BLOB_ID, len(BLOB), INFOHASH, place.now_s))
     place.run_until(20.0)
     wanted = others[0].said(BlobWanted)
-    assert set(wanted) == {BlobWanted("torrent", BLOB_ID)}
+    assert {(w.kind, w.blob_id, w.asker.host) for w in wanted} == {("torrent", BLOB_ID, asker.address.host)}
     give(place, others[0])
     place.run_until(45.0)
     assert asker.said(BlobFetched) == FETCHED
