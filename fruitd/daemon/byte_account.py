@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from fruitd.errors import RetryError
-from swarm.transfer.port import Source
+from swarm.transfer.port import Source, by_way
 from swarm.transfer.uplink_rules import Supply, UplinkRules, why_not
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class ByteAccount:
 
     def fetched(self, sources: tuple[Source, ...]) -> None:
         """A fetch has ended; who gave what."""
-        lan, wan = _by_way(sources)
+        lan, wan = by_way(sources)
         self._kept["lan"] += lan
         self._kept["wan"] += wan
         self._dirty = True
@@ -86,7 +86,7 @@ class ByteAccount:
 
     def as_json(self) -> dict[str, Any]:
         """Image bytes by way, those of a fetch under way included."""
-        lan, wan = _by_way(self._daemon.jobs.moving_sources())
+        lan, wan = by_way(self._daemon.jobs.moving_sources())
         ways = {way: self._kept[way] for way in WAYS}
         return ways | {"lan": ways["lan"] + lan, "wan": ways["wan"] + wan}
 
@@ -121,9 +121,3 @@ class ByteAccount:
         ):
             return fresh
         return fresh | {name: found[name] for name in fresh if name in found}
-
-
-def _by_way(sources: tuple[Source, ...]) -> tuple[int, int]:
-    """Bytes from this site, and from others."""
-    near = sum(source.received_bytes for source in sources if source.same_site)
-    return near, sum(source.received_bytes for source in sources) - near

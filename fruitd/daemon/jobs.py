@@ -40,6 +40,7 @@ from swarm.transfer.port import (
     Source,
     TransferEvent,
     TransferStopped,
+    by_way,
 )
 from swarm.trust.root import ROOT_KIND
 
@@ -159,8 +160,8 @@ class Jobs:
         """Let the core know how much of what is being fetched came from the site: it decides whether to go on waiting for it."""
         daemon, infohash, moving = self._daemon, self._fetching or self.parcels.fetching, self._moving()
         if infohash is not None and moving is not None:
-            near = sum(source.received_bytes for source in moving.sources if source.same_site)
-            daemon.submit(daemon.journaled.fetch_progress(infohash, near, daemon.time.now_s()))
+            near, far = by_way(moving.sources)
+            daemon.submit(daemon.journaled.fetch_progress(infohash, near, far, daemon.time.now_s()))
 
     def sources(self, target: Target) -> tuple[Source, ...]:
         """Who has given what of this image, in whatever shape."""

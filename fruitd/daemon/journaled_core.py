@@ -185,9 +185,9 @@ class JournaledCore:
         """See `NodeCore`."""
         return self._saved(self._core.segment_made(infohash, segment, right, wrong, now_s, damaged=damaged))
 
-    def fetch_progress(self, infohash: str, near_bytes: int, now_s: float) -> Effects:
+    def fetch_progress(self, infohash: str, near_bytes: int, far_bytes: int, now_s: float) -> Effects:
         """See `NodeCore`."""
-        return self._saved(self._core.fetch_progress(infohash, near_bytes, now_s))
+        return self._saved(self._core.fetch_progress(infohash, near_bytes, far_bytes, now_s))
 
     def set_able(self, unable: str | None, now_s: float) -> Effects:
         """See `NodeCore`."""

@@ -356,12 +356,12 @@ class Installing(ByParcel):
         self._mates = mates
         return [KeepNear(mates)]
 
-    def fetch_progress(self, infohash: str, near_bytes: int, now_s: float) -> Effects:
-        """While an image is fetched, every second or so: how much of it has come from nodes of the site."""
+    def fetch_progress(self, infohash: str, near_bytes: int, far_bytes: int, now_s: float) -> Effects:
+        """While an image is fetched, every second or so: how much of it has come from nodes of the site, and from others."""
         target = self._fetching()
         if target is None or self._on_its_way(target).hex() != infohash or self._way_out is None:
             return []
-        self._way_out.progress(near_bytes, now_s)
+        self._way_out.progress(near_bytes, far_bytes, now_s)
         before = self._way_out.reason
         after = self._decide_way_out(bytes.fromhex(infohash), now_s)
         return [] if (before is None) == (after is None) else self._offer_peers(now_s)

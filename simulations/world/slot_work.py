@@ -32,6 +32,7 @@ from swarm.transfer.port import (
     PieceRejected,
     TransferEvent,
     TransferStopped,
+    by_way,
 )
 
 if TYPE_CHECKING:
@@ -215,9 +216,9 @@ class SlotWork:
         moving = self.transfer.progress(bytes.fromhex(infohash)) if infohash in self._slots else None
         if core is None or moving is None:
             return
-        near = sum(source.received_bytes for source in moving.sources if source.same_site)
+        near, far = by_way(moving.sources)
         self._host.later(PROGRESS_S, self._tell_progress, infohash)
-        self._host.carry_out(core.fetch_progress(infohash, near, self._host.steady_s()))
+        self._host.carry_out(core.fetch_progress(infohash, near, far, self._host.steady_s()))
 
     def _seed(self, effect: StartSeed) -> None:
         """Serve an image."""

@@ -66,10 +66,7 @@ class ModelTransfer:
             return
         for piece in range(len(task.have)):
             task.believed.append({b for b in task.blocks_of(piece) if has_block(blocks_present, b)})
-        pieces = list(range(len(task.have)))
-        # A run is cut from consecutive pieces, so the order is a random place to begin at: the same spread, less work.
-        start = self._fabric.rng.randrange(len(pieces))
-        task.needed = dict.fromkeys(pieces[start:] + pieces[:start])
+        task.needed = dict.fromkeys(self._order(task))
         self._check_believed(task)
 
     def seed(self, job: ImageJob) -> None:
@@ -304,14 +301,29 @@ class ModelTransfer:
         connection.runs[self] = run
         self._fabric.later(route.latency_s + size / rate, lambda: self._arrive(task, connection, run))
 
+    def _run_pieces(self, task: Task) -> int:
+        """How many pieces a run has at most."""
+        return max(1, self._fabric.run_bytes // (task.image.piece_blocks * BLOCK_BYTES))
+
+    def _order(self, task: Task) -> list[int]:
+        """All pieces, those of a run together, in an order of this node's own.
+
+        libtorrent takes any of those that are equally rare, so two that fetch from the same givers and from each other seldom
+        fetch the same. In one order for all, the one that has caught up with the other would fetch all the rest a second time.
+        """
+        pieces, most = range(len(task.have)), self._run_pieces(task)
+        runs = [pieces[begin : begin + most] for begin in range(0, len(pieces), most)]
+        self._fabric.rng.shuffle(runs)
+        return [piece for run in runs for piece in run]
+
     def _choose(self, task: Task, theirs: Task) -> list[int]:
         """Consecutive pieces the giver has and we need, taken out of `needed`."""
         first = next((piece for piece in task.needed if theirs.have[piece]), None)
         if first is None:
             return []
-        most = max(1, self._fabric.run_bytes // (task.image.piece_blocks * BLOCK_BYTES))
+        most = self._run_pieces(task)
         pieces: list[int] = []
-        for piece in range(first, min(first + most, len(task.have))):
+        for piece in range(first, min(first - first % most + most, len(task.have))):
             if piece not in task.needed or not theirs.have[piece]:
                 break
             del task.needed[piece]

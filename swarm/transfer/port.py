@@ -6,7 +6,7 @@ Nothing here blocks. An image is identified by its BitTorrent v2 infohash (32 by
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from attrs import frozen
@@ -53,6 +53,17 @@ class Source:
     same_site: bool
     received_bytes: int
     rate_bytes_per_s: float
+
+
+def by_way(sources: Iterable[Source]) -> tuple[int, int]:
+    """Bytes from this site, and from others."""
+    near = far = 0
+    for source in sources:
+        if source.same_site:
+            near += source.received_bytes
+        else:
+            far += source.received_bytes
+    return near, far
 
 
 @frozen

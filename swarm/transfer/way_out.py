@@ -24,6 +24,14 @@ TERM_S = 60.0
 TERM_S_MAX = 960.0
 """Whoever went out because the site gave too little comes back after this long and sees whether it does now; twice as long each
 time it did not. Shorter tries cost pauses where a gateway stays bad; longer ones keep two gateways where one has recovered."""
+GIVES_SHARE = 0.25
+"""Whoever is out for that reason and gets this share from its site all the same comes back before the time. Where nobody gave
+anything to the gateway either (a line that was cut, a publisher that starts anew), both are given to again at the same moment.
+Smaller: a gateway that gives little is waited for. Larger: two that get equal shares may take each other for bad."""
+GIVES_S = 3.0
+"""That is judged over this long, times the places that are left to the last step, so that the last in rank come back first: two
+that were given to by each other, and came back at once, would wait for nobody. Smaller: a few pieces decide. Larger: more nodes
+of a site stay out when its line is back."""
 
 
 class Out(StrEnum):
@@ -64,15 +72,18 @@ class WayOut:
         self.counts: dict[Out, int] = {}
         """How often it went out, by reason."""
         self._near_bytes = 0
+        self._far_bytes = 0
         self._came_s = now_s
-        self._window: tuple[float, int] = (now_s, 0)
+        self._window: tuple[float, int, int] = (now_s, 0, 0)
+        """When it began, and what had come from the site and from outside by then."""
         self._term_s = TERM_S
         self._back_s = float("inf")
 
-    def progress(self, near_bytes: int, now_s: float) -> None:
-        """So much has come from the site since the beginning of the fetch."""
+    def progress(self, near_bytes: int, far_bytes: int, now_s: float) -> None:
+        """So much has come from the site, and from other sites, since the beginning of the fetch."""
         if near_bytes > self._near_bytes:
             self._near_bytes, self._came_s = near_bytes, now_s
+        self._far_bytes = max(far_bytes, self._far_bytes)
 
     def decide(self, place: Place, now_s: float, *, able: bool) -> Out | None:
         """Whether to be out now, and why. `able`: the uplink may be used at all (quota, hours, battery, ...)."""
@@ -89,27 +100,44 @@ class WayOut:
             return Out.ALONE
         if place.rank == 0 and not place.whole:
             return Out.GATEWAY
+        steps = min(max(place.rank, 1), STEPS_MAX)
         if self.reason in (Out.STALLED, Out.SLOW):
-            return self.reason if now_s < self._back_s else None
+            return None if now_s >= self._back_s or self._given_to(steps, now_s) else self.reason
         if self.reason is not None:
             return None  # another is the gateway now
-        return self._disappointed(min(max(place.rank, 1), STEPS_MAX), now_s)
+        return self._disappointed(steps, now_s)
 
     def _disappointed(self, steps: int, now_s: float) -> Out | None:
         """The site had its time and did not give."""
-        began_s, bytes_then = self._window
+        began_s, bytes_then, _ = self._window
         reason = None
         if now_s - self._came_s >= STALL_S * steps:
             reason = Out.STALLED
         elif now_s - began_s >= SLOW_S * steps:
             if self._near_bytes - bytes_then < SLOW_BYTES_PER_S * (now_s - began_s):
                 reason = Out.SLOW
-            self._window = (now_s, self._near_bytes)
+            self._begin_window(now_s)
         if reason is not None:
+            self._begin_window(now_s)
             self._back_s = now_s + self._term_s
             self._term_s = min(2 * self._term_s, TERM_S_MAX)
         return reason
 
+    def _given_to(self, steps: int, now_s: float) -> bool:
+        """This node is out, and the site gives it a good share of what comes: it need not be."""
+        began_s, near_then, far_then = self._window
+        if now_s - began_s < GIVES_S * (STEPS_MAX + 1 - steps):
+            return False
+        near, far = self._near_bytes - near_then, self._far_bytes - far_then
+        self._begin_window(now_s)
+        if near == 0 or near < GIVES_SHARE * (near + far):
+            return False
+        self._term_s = TERM_S
+        return True
+
+    def _begin_window(self, now_s: float) -> None:
+        self._window = (now_s, self._near_bytes, self._far_bytes)
+
     def _afresh(self, now_s: float) -> None:
         self._came_s = now_s
-        self._window = (now_s, self._near_bytes)
+        self._begin_window(now_s)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from attrs import evolve
 
 from simulations.world.host import Host
@@ -27,6 +28,10 @@ DAY = Scenario(
 IMAGE_BYTES = DAY.image_blocks * BLOCK_BYTES
 EACH_FOR_ITSELF = DAY.nodes / DAY.sites
 """Images over the line if nobody of the site gave anything to anybody."""
+COPIES_MAX = 1.10
+"""As for real daemons (docs/performance.md)."""
+COPIES_MAX_LOST = 1.12
+"""Where a gateway is lost half way, with what it had under way."""
 LINE_S = IMAGE_BYTES / LINE_BYTES_PER_S
 """What one image needs over the line: 34 s."""
 
@@ -79,12 +84,22 @@ class BadDay:
         self.at(0.5, self._look)
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_an_ordinary_day(seed: int) -> None:
+    """A site would fetch an image more than once because its publisher installs it too, starts anew, and gives nothing for some
+    seconds: the second in rank goes out as well then, and both would go on."""
+    day = BadDay(seed=seed)
+    day.run()
+    assert day.copies() <= COPIES_MAX
+    assert day.took_s() <= 3 * LINE_S
+
+
 def test_a_gateway_that_dies() -> None:
     """A site would be without its release, or fetch it for each of its nodes, because one Pi lost its power."""
     day = BadDay()
     day.half_way().firmware.switch_off()
     day.run()
-    assert day.copies() <= EACH_FOR_ITSELF / 2
+    assert day.copies() <= COPIES_MAX_LOST
     assert day.took_s() <= 4 * LINE_S
 
 
@@ -97,7 +112,7 @@ def test_a_gateway_that_hangs_and_comes_back_beside_its_successor() -> None:
     day.at(30.0, lambda: day.cut_off([]))
     day.run()
     assert day.most_out >= 2, "two gateways at once: that is what this day is about"
-    assert day.copies() <= EACH_FOR_ITSELF / 2
+    assert day.copies() <= COPIES_MAX_LOST
     assert day.took_s() <= 4 * LINE_S
 
 
@@ -110,7 +125,19 @@ def test_a_gateway_that_is_worse_than_none() -> None:
     day.at(600.0, lambda: fabric.slow_down(gateway.number, DAY.lan_bytes_per_s))
     day.run()
     assert day.took_s(but=gateway) <= 6 * LINE_S
-    assert day.copies() <= EACH_FOR_ITSELF / 2
+    assert day.copies() <= 1.25, "what the gateway goes on fetching reaches nobody in time"
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_line_that_is_cut_for_two_minutes(seed: int) -> None:
+    """All of a site's nodes go out while nothing comes, and would stay out: the line would carry the rest for each of them."""
+    day = BadDay(seed=seed)
+    day.half_way()
+    day.cut_off(day.mates)
+    day.at(120.0, lambda: day.cut_off([]))
+    day.run()
+    assert day.most_out == len(day.mates), "all at once: that is what this day is about"
+    assert day.copies() <= COPIES_MAX_LOST
 
 
 def test_an_hour_without_a_line() -> None:
@@ -140,4 +167,4 @@ def test_three_of_ten_packets_lost() -> None:
     """A site behind a bad radio link would never get a release, or go out with all of its nodes."""
     day = BadDay(evolve(DAY, loss=0.3))
     day.run()
-    assert day.copies() <= EACH_FOR_ITSELF / 2
+    assert day.copies() <= COPIES_MAX_LOST

@@ -185,6 +185,19 @@ def test_a_crowd_is_faster_than_its_publisher() -> None:
     assert sum(sent_bytes) == 10 * 20 * LENGTH
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_two_that_fetch_from_one_and_from_each_other_seldom_fetch_the_same(seed: int) -> None:
+    """In the world two gateways at once would fetch the image twice; libtorrent takes any of what is equally rare."""
+    yard = ModelYard(seed)
+    image, giver, takers = yard.image(20 * LENGTH), yard.node(slow=True), [yard.node(), yard.node()]
+    giver.transfer.seed(giver.put(image))
+    for taker in takers:
+        taker.transfer.fetch(taker.slot(image), b"")
+        taker.transfer.offer_peers(image.infohash, [peer(node) for node in yard.nodes])
+    yard.until(lambda: all(fetched(taker, image)() for taker in takers), "both have it")
+    assert yard.world.up[giver.address].carried_bytes <= 1.15 * 20 * LENGTH
+
+
 def test_no_pipe_carries_more_than_its_rate() -> None:
     """The world would spread releases faster than any line could."""
     yard = ModelYard()

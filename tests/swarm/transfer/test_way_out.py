@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 
 from swarm.transfer.way_out import (
+    GIVES_S,
     SLOW_BYTES_PER_S,
     SLOW_S,
     STALL_S,
@@ -24,12 +25,13 @@ FULL_RATE = 10 * SLOW_BYTES_PER_S
 
 
 def follow(
-    way: WayOut, place: Place, begin_s: float, end_s: float, rate: float = 0.0, start: int = 0
+    way: WayOut, place: Place, begin_s: float, end_s: float, rate: float = 0.0, far_rate: float = 0.0
 ) -> list[float]:
-    """Seconds at which the node was out."""
+    """Seconds at which the node was out. `rate`, `far_rate`: bytes/s from its site, and from outside, since `begin_s`."""
     out = []
     for second in range(int(begin_s), int(end_s)):
-        way.progress(start + int(rate * (second - begin_s)), float(second))
+        since_s = second - begin_s
+        way.progress(int(rate * since_s), int(far_rate * since_s), float(second))
         if way.decide(place, float(second), able=True) is not None:
             out.append(float(second))
     return out
@@ -56,7 +58,7 @@ def test_who_gets_nothing_goes_out_in_the_order_of_rank(rank: int) -> None:
 def test_a_gateway_that_gives_next_to_nothing_is_as_good_as_none() -> None:
     """One byte a second would keep a site waiting for weeks."""
     way = WayOut(0.0)
-    out = follow(way, SECOND, 0, 40, SLOW_BYTES_PER_S / 2)
+    out = follow(way, SECOND, 0, 40, SLOW_BYTES_PER_S / 2, FULL_RATE)
     assert SLOW_S <= out[0] <= SLOW_S + 1
     assert way.reason is Out.SLOW
 
@@ -71,6 +73,25 @@ def test_whoever_went_out_comes_back_and_tries_again_more_and_more_rarely() -> N
     assert terms[0] == TERM_S
     assert max(terms) == TERM_S_MAX
     assert all(b in (2 * a, TERM_S_MAX) for a, b in pairwise(terms))
+
+
+@pytest.mark.parametrize(("rank", "steps"), [(1, 6), (2, 5), (6, 1), (50, 1)])
+def test_whoever_is_given_to_again_is_out_no_more_and_the_last_in_rank_first(rank: int, steps: int) -> None:
+    """After a line was cut for a minute, or a publisher started anew, the line would carry the image for many nodes at once."""
+    way, place = WayOut(0.0), Place(rank, 60, False)
+    healed_s = int(STALL_S) * min(rank, STEPS_MAX) + 20
+    assert follow(way, place, 0, healed_s)[-1] == healed_s - 1
+    out = follow(way, place, healed_s, healed_s + 2000, FULL_RATE, 2 * FULL_RATE)
+    assert out == [healed_s + second for second in range(len(out))], "once back, it stays"
+    assert len(out) <= 2 * GIVES_S * steps
+
+
+def test_a_gateway_that_gives_little_is_not_come_back_to_before_the_time() -> None:
+    """The nodes behind it would wait for it for half of the time."""
+    way = WayOut(0.0)
+    out = follow(way, SECOND, 0, int(SLOW_S + TERM_S), SLOW_BYTES_PER_S / 5, SLOW_BYTES_PER_S)
+    assert way.reason is Out.SLOW
+    assert out == [SLOW_S + second for second in range(int(TERM_S))]
 
 
 def test_the_gateway_that_comes_back_gets_its_place_without_delay() -> None:
