@@ -16,6 +16,8 @@ class Fellow:
     """None: not itself."""
     health: NodeHealth | None = None
     health_age_s: float = 0.0
+    of_before: bool = False
+    """What it says was kept over a restart of this node, and may be older than what it said last."""
 
     def heard_since(self, at_s: float, now_s: float) -> bool:
         """It has been heard since then."""

@@ -263,8 +263,11 @@ class StackOwner:
     # ------------------------------------------------------------------ turns
 
     def _give_turns(self, now_s: float) -> Iterator[PowerEffect]:
+        # What was on disk may be minutes older than what was said last, so it ends no turn: the node may have got it since.
         wishes = {
-            node_id: f.health.wish for node_id, f in self._placing.fellows.items() if f.health is not None
+            node_id: f.health.wish
+            for node_id, f in self._placing.fellows.items()
+            if f.health is not None and (f.health.wish or not f.of_before)
         }
         for node_id in [n for n in wishes if self.seating.place_of(n) is None and n not in self.turns.held]:
             del wishes[node_id]  # a turn is given to a bay: it has to be known which

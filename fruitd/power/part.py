@@ -44,6 +44,8 @@ class _Heard:
 
     said: NodeHealth | BayPower
     came_s: float
+    of_before: bool = False
+    """It was on disk when this node started."""
 
 
 @frozen
@@ -94,7 +96,7 @@ class PowerPart:
         for kind in (HEALTH_KIND, POWER_KIND):
             for entry in store.entries(kind):
                 if entry.record is not None:
-                    self._keep(entry.record, now_s)
+                    self._keep(entry.record, now_s, of_before=True)
 
     # ------------------------------------------------------------------ what is shown
 
@@ -238,11 +240,11 @@ class PowerPart:
 
     # ------------------------------------------------------------------ inside
 
-    def _keep(self, record: Record, now_s: float) -> None:
+    def _keep(self, record: Record, now_s: float, *, of_before: bool = False) -> None:
         if record.kind == HEALTH_KIND:
             health = NodeHealth.decode(record.body)
             if self.settings.stack and health.stack == self.settings.stack:
-                self._healths[record.key] = _Heard(health, now_s)
+                self._healths[record.key] = _Heard(health, now_s, of_before)
             else:
                 self._healths.pop(record.key, None)
         elif record.kind == POWER_KIND:
@@ -323,6 +325,7 @@ class PowerPart:
                 None if at_s == float("-inf") else now_s - at_s,
                 health.said if health is not None and isinstance(health.said, NodeHealth) else None,
                 0.0 if health is None else now_s - health.came_s,
+                health is not None and health.of_before,
             )
         return fellows
 

@@ -139,6 +139,15 @@ def test_an_owner_that_starts_again_does_not_go_on_with_what_another_did_long_ag
         assert bool(switched) is goes_on
 
 
+def test_what_was_on_disk_at_the_start_is_known_for_that() -> None:
+    """As `test_a_word_of_before_the_owners_restart_ends_no_turn`."""
+    before = said_record(NodeHealth(int(WALL_S), STACK), NODE, WALL_S)
+    node = Node(LOW, held=[before])
+    assert node.part._fellows(1.0)[NODE.node_id].of_before
+    node.hears(NODE, 2.0, owns=False)
+    assert not node.part._fellows(3.0)[NODE.node_id].of_before
+
+
 def test_what_updates_draw_is_kept_now_and_then_and_let_go_when_they_are_over() -> None:
     """A power cut at the node with the bus would take all of it; a card be written at every sweep; or an update that is over be
     counted with the next."""

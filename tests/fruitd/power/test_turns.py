@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+from attrs import evolve
 
 from fruitd.errors import RefusedError
 from fruitd.power.document import PowerDocument
@@ -66,6 +67,24 @@ def test_turns_survive_the_owners_restart() -> None:
     again.health(A, wish=0)
     again.sweep()
     assert again.shown(PLACES[B]).turn == 8
+
+
+def test_a_word_of_before_the_owners_restart_ends_no_turn() -> None:
+    """Records wait some minutes for the disk: an owner that was killed would find the node's word of before its turn, take it as
+    given back, and have the other Pi of the board update at the same time."""
+    rig = Rig()
+    rig.health(A, wish=7)
+    rig.sweep()
+    assert rig.shown(PLACES[A]).turn == 7
+    again = Rig(PowerDocument.decode(rig.kept[-1]))
+    again.fellows[A] = evolve(again.fellows[A], of_before=True)  # no wish, as it said before the seventh
+    again.health(B, wish=8)
+    for _ in range(5):
+        again.sweep()
+        assert (again.shown(PLACES[A]).turn, again.shown(PLACES[B]).turn) == (7, 0)
+    again.fellows[A] = evolve(again.fellows[A], of_before=False)
+    again.sweep()
+    assert (again.shown(PLACES[A]).turn, again.shown(PLACES[B]).turn) == (0, 8)
 
 
 def test_a_turn_is_given_between_sweeps() -> None:
