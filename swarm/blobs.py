@@ -165,6 +165,11 @@ class BlobFetches:
         """True while some fetch has nobody to get its blob from, and this node wants it for itself."""
         return any(fetch.source is None and not fetch.for_others for fetch in self._fetches.values())
 
+    @property
+    def looked_for(self) -> list[bytes]:
+        """Images (infohashes) of which this node wants something that nobody gives at this moment."""
+        return [f.holders_of for f in self._fetches.values() if f.source is None and not f.for_others]
+
     def under_way(self, kind: str, blob_id: bytes) -> bool:
         """Whether it is being fetched."""
         return (kind, blob_id) in self._fetches

@@ -128,6 +128,10 @@ class Obtaining:
             effects += self._presence.ask(chosen, now_s)
             among = chosen or self._presence.table.all()
             effects += self._ask_who_else(among, now_s, wide=self._presence.speaks)
+            if self._presence.calling and self._presence.shut_in.now(now_s):
+                # It knows few, and everybody else costs it a stream: it has to know whom.
+                for infohash in self._fetches.looked_for:
+                    effects += self._ask_who_holds(infohash[:HOLDING_BYTES], now_s)
         return effects
 
     def _ask_who_else(self, among: Sequence[Peer], now_s: float, *, wide: bool) -> Effects:

@@ -289,9 +289,10 @@ class Presence:
     def _knock(self, address: Address, now_s: float) -> list[SendDatagram | OpenTunnel]:
         """Ask whether somebody is there; by a stream, too, if datagrams do not seem to get out."""
         ping = self.ping(address, b"", now_s)
-        tries, contact = self._introductions.tries(address)
+        tries, contact = self._introductions.tries(address), self._introductions.is_contact(address)
         tunnels = sum(peer.tunnelled and not peer.strikes for peer in self.far())
-        if not self.shut_in.wants_tunnel(tries, tunnels, now_s, contact=contact, seeks=self.out):
+        wanted = contact or self._introductions.is_sought(address)
+        if not self.shut_in.wants_tunnel(tries, tunnels, now_s, contact=contact, wanted=wanted):
             return [ping]
         return [ping, OpenTunnel(address, self._envelope.seal_request(Tunnel())[1], ping.data)]
 

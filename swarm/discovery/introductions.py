@@ -8,7 +8,7 @@ which this node speaks to them; of the own site it is always asked, since multic
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from attrs import define
 
@@ -51,19 +51,21 @@ class _Hearsay:
     def __init__(self, at_once: int) -> None:
         self._at_once = at_once
         self._tries: dict[Address, int] = {}
+        self._sought: set[Address] = set()
         self._due_s = float("-inf")
 
     @property
     def next_s(self) -> float:
         return self._due_s if self._tries else float("inf")
 
-    def add(self, addresses: Iterable[Address], now_s: float, *, first: bool = False) -> None:
+    def add(self, addresses: Sequence[Address], now_s: float, *, first: bool = False) -> None:
         """The newest are kept, or with `first` those told now; they are then asked before all others, and at once."""
         if first:
             before = self._tries
             self._tries = {address: before.pop(address, 0) for address in addresses} | before
             while len(self._tries) > HEARSAY_MAX:
                 self._tries.popitem()
+            self._sought = self._sought.union(addresses) & self._tries.keys()
             self._due_s = now_s
             return
         if not self._tries:
@@ -81,6 +83,10 @@ class _Hearsay:
 
     def tries(self, address: Address) -> int:
         return self._tries.get(address, 0)
+
+    def is_sought(self, address: Address) -> bool:
+        """It was told as the place of somebody in particular."""
+        return address in self._sought
 
     def due(self, now_s: float, known: Callable[[Address], bool]) -> list[Address]:
         """Whom to knock at now; nobody before `next_s`."""
@@ -125,7 +131,7 @@ class Introductions:
     ) -> None:
         """Peers told of these; the newest are kept. `at_once`: they come before all others; `mates`: of the own site."""
         if mates:
-            self._mates.add(addresses, now_s)
+            self._mates.add([*addresses], now_s)
         else:
             self._far.add([a for a in addresses if a not in self._contacts], now_s, first=at_once)
 
@@ -188,13 +194,18 @@ class Introductions:
             knocks += self._far.due(now_s, known)
         return knocks + self._mates.due(now_s, known)
 
-    def tries(self, address: Address) -> tuple[int, bool]:
-        """How often it was knocked at in vain, and whether the owner named it."""
-        contact = self._contacts.get(address)
-        if contact is not None:
-            return contact.tries, True
-        lost = self._lost.get(address)
-        return (lost.tries if lost is not None else self._far.tries(address)), False
+    def tries(self, address: Address) -> int:
+        """How often it was knocked at in vain."""
+        asked = self._contacts.get(address) or self._lost.get(address)
+        return asked.tries if asked is not None else self._far.tries(address)
+
+    def is_contact(self, address: Address) -> bool:
+        """The owner named it."""
+        return address in self._contacts
+
+    def is_sought(self, address: Address) -> bool:
+        """Somebody in particular is said to be there."""
+        return self._far.is_sought(address)
 
     def next_s(self, *, outside: bool = True, deaf: bool = False) -> float:
         """When to call `due` next; infinity if there is nobody to ask."""

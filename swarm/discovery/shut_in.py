@@ -19,8 +19,8 @@ TRY_PLAIN_S_MIN, TRY_PLAIN_S_MAX = 30.0, 1800.0
 """While everything goes through tunnels, a plain datagram is tried, more and more rarely: a line that only lost much at the start
 looks the same. Shorter: datagrams that a firewall's log may hold against the node."""
 TUNNELS_WANTED, TUNNELS_MAX = 4, 8
-"""Peers of other sites reached so, and the same while somebody in particular is looked for. Fewer: one that fails is felt; more:
-more streams that open nodes hold for this one."""
+"""Peers of other sites reached so, whoever they are; and with those that the owner named, or that hold what is missed. Fewer: one
+that fails is felt; more: more streams that open nodes hold for this one."""
 GUESTS_MAX = 256
 """Addresses remembered of those who came through tunnels; beyond it the oldest is taken for an address like any other, and others
 are told of it in vain."""
@@ -57,18 +57,16 @@ class ShutIn:
         self._try_s = now_s + self._try_gap_s
         return True
 
-    def wants_tunnel(
-        self, tries: int, tunnels: int, now_s: float, *, contact: bool, seeks: bool = False
-    ) -> bool:
+    def wants_tunnel(self, tries: int, tunnels: int, now_s: float, *, contact: bool, wanted: bool) -> bool:
         """Whether to open one to an address that was knocked at `tries` times.
 
         Args:
             tunnels: how many lead to peers already.
             contact: the owner named it.
-            seeks: this node looks for somebody in particular.
+            wanted: somebody in particular is there, and not just anybody.
         """
         enough = TRIES_IN_VAIN if contact else TRIES_IN_VAIN_HEARSAY
-        most = TUNNELS_MAX if seeks else TUNNELS_WANTED
+        most = TUNNELS_MAX if wanted else TUNNELS_WANTED
         return tries >= enough and tunnels < most and not self._plain(now_s)
 
     def let_in(self, address: Address) -> None:

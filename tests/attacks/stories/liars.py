@@ -72,6 +72,12 @@ for name, serve in {
         s.villain.silent = serve is None
         for blob in (("torrent", rows_of(good)[0].torrent_sha256), ("leaves", good.image.pieces_root)):
             s.villain.blobs[blob] = serve or rotten
+        # A mate that answers is not displaced: the liar comes while the holder is away for a moment.
+        s.world.network.set_sides({s.publisher.number: (1,)})
+        for _ in range(120):
+            s.villain.send(s.at, s.villain.hello())
+            s.pass_time(0.5)
+        s.world.network.set_sides({})
         s.publish(good)
         for _ in range(600):
             s.villain.send(s.at, s.villain.hello())

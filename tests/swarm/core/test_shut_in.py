@@ -108,15 +108,21 @@ def test_others_are_not_told_of_the_end_of_a_tunnel() -> None:
 def test_what_bounds_it() -> None:
     """A liar that tells of hundreds of addresses would have this node open as many streams."""
     shut_in = ShutIn()
-    assert not shut_in.wants_tunnel(1, 0, 10.0, contact=False)
-    assert not shut_in.wants_tunnel(2, 0, 10.0, contact=True)
-    assert shut_in.wants_tunnel(2, TUNNELS_WANTED - 1, 10.0, contact=False)
-    assert not shut_in.wants_tunnel(2, TUNNELS_WANTED, 10.0, contact=False)
-    assert shut_in.wants_tunnel(2, TUNNELS_WANTED, 10.0, contact=False, seeks=True)
-    assert not shut_in.wants_tunnel(2, TUNNELS_MAX, 10.0, contact=False, seeks=True)
+
+    def wants(
+        tries: int, tunnels: int, now_s: float = 10.0, *, contact: bool = False, wanted: bool = False
+    ) -> bool:
+        return shut_in.wants_tunnel(tries, tunnels, now_s, contact=contact, wanted=wanted)
+
+    assert not wants(1, 0)
+    assert not wants(2, 0, contact=True)
+    assert wants(2, TUNNELS_WANTED - 1)
+    assert not wants(2, TUNNELS_WANTED)
+    assert wants(2, TUNNELS_WANTED, wanted=True)
+    assert not wants(2, TUNNELS_MAX, wanted=True)
     shut_in.heard(10.0, tunnelled=False)
-    assert not shut_in.wants_tunnel(9, 0, 11.0, contact=True)
-    assert shut_in.wants_tunnel(9, 0, 10.0 + PLAIN_LIVES_S, contact=True)
+    assert not wants(9, 0, 11.0, contact=True)
+    assert wants(9, 0, 10.0 + PLAIN_LIVES_S, contact=True)
     for number in range(GUESTS_MAX + 1):
         shut_in.let_in(Address("192.0.2.1", number + 1))
     assert not shut_in.is_guest(Address("192.0.2.1", 1))
