@@ -54,7 +54,7 @@ class BadDay:
         return gateway
 
     def run(self, *, isolated: bool = False) -> Report:
-        """`isolated`: a node that was restarted hears what its mates said meanwhile when they say it again, after half an hour."""
+        """`isolated`: whoever was restarted hears what its mates said meanwhile when they say it again, after half an hour."""
         self.world.heap.after(0.0, self._look)
         report = self.world.run()
         assert report.violations == ()
