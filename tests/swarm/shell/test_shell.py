@@ -108,6 +108,7 @@ def test_what_the_host_must_keep_is_kept_before_it_is_passed_on() -> None:
         await until(lambda: teller.effects != [])
         on_disk = trio.Event()
         teller.before_handling = on_disk.wait
+        await trio.testing.wait_all_tasks_blocked(0.05)  # what was queued before has left
         sent = teller.shell.traffic.datagrams_sent
         teller.publish(manifest(1))
         await trio.testing.wait_all_tasks_blocked(0.05)
