@@ -62,7 +62,7 @@ def init(
     ] = [],  # noqa: B006 - typer reads it, nobody changes it
     operator_keys: Annotated[
         list[Path], _keys_option("--operator-key", "Public key: may admit and configure nodes")
-    ] = [],  # noqa: B006
+    ] = [],  # noqa: B006 - as above
     output: OutputOption = Path("root.fruit"),
     root_threshold: Annotated[int | None, _threshold_option("Root keys that must agree")] = None,
     release_threshold: Annotated[int | None, _threshold_option("Release keys that must sign")] = None,
@@ -109,14 +109,14 @@ def rotate_command(
     ] = [],  # noqa: B006 - typer reads it, nobody changes it
     remove: Annotated[
         list[str], typer.Option(help="Take a role from a key; repeat it.", metavar="ROLE=NAME")
-    ] = [],  # noqa: B006
+    ] = [],  # noqa: B006 - as above
     replace: Annotated[
         list[str],
         typer.Option(help="A new key takes all roles of an old one; repeat it.", metavar="NAME=NEW.pub"),
-    ] = [],  # noqa: B006
+    ] = [],  # noqa: B006 - as above
     threshold: Annotated[
         list[str], typer.Option(help="Keys of a role that must agree; repeat it.", metavar="ROLE=N")
-    ] = [],  # noqa: B006
+    ] = [],  # noqa: B006 - as above
     expires: Annotated[
         str | None,
         typer.Option(

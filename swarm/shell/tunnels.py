@@ -77,26 +77,14 @@ class Tunnels:
             return
         self._dialled.add(peer)
         try:
-            stream = await self._connected(effect)
-            if stream is not None:
-                await self._carry(stream, peer)
+            with trio.fail_after(CONNECT_S):
+                stream = await trio.open_tcp_stream(peer.host, peer.port, happy_eyeballs_delay=CONNECT_S)
+            self._traffic.stream_opened()
+            await self._carry(stream, peer, effect.request, effect.first)
+        except (OSError, trio.TooSlowError):
+            return
         finally:
             self._dialled.discard(peer)
-
-    async def _connected(self, effect: OpenTunnel) -> trio.abc.Stream | None:
-        peer = effect.peer
-        with trio.move_on_after(CONNECT_S):
-            try:
-                stream = await trio.open_tcp_stream(peer.host, peer.port, happy_eyeballs_delay=CONNECT_S)
-                await write_frame(stream, effect.request)
-                await write_frame(stream, effect.first)
-            except (OSError, trio.BrokenResourceError):
-                return None
-            self._traffic.stream_opened()
-            self._traffic.stream_bytes_sent += len(effect.request)
-            self._traffic.tunnelled_sent(len(effect.first))
-            return stream
-        return None
 
     async def carry(self, stream: trio.abc.Stream, peer: Address) -> None:
         """Carry the tunnel that `peer` has opened, until it ends.
@@ -126,8 +114,12 @@ class Tunnels:
         self._carried.pop(leaves).cancel()
         return True
 
-    async def _carry(self, stream: trio.abc.Stream, peer: Address) -> None:
+    async def _carry(self, stream: trio.abc.Stream, peer: Address, *first: bytes) -> None:
+        """`first`: frames that go before all others."""
         line, waiting = trio.open_memory_channel[bytes](WAITING_MAX)
+        for frame in first:
+            line.send_nowait(frame)
+            self._traffic.tunnelled_sent(len(frame))
         self._lines[peer] = line
         try:
             async with stream, trio.open_nursery() as nursery:

@@ -82,7 +82,7 @@ class TransferSettings:
 
 def _listening(host: str, port: int) -> str:
     """What "::" is to the control port, both IP versions, is two entries to libtorrent."""
-    hosts = ("0.0.0.0", "[::]") if host == "::" else (f"[{host}]" if ":" in host else host,)  # noqa: S104
+    hosts = ("0.0.0.0", "[::]") if host == "::" else (f"[{host}]" if ":" in host else host,)  # noqa: S104  as configured
     return ",".join(f"{each}:{port}" for each in hosts)
 
 

@@ -100,11 +100,11 @@ def test_strangers_do_not_keep_members_out() -> None:
 
         for number in range(CARRIED_PER_HOST_MAX + 2):
             nursery.start_soon(hold, number + 1, "192.0.2.1")
-            await until(lambda: held.send(b"?", Address("192.0.2.1", number + 1)))  # noqa: B023
+            await until(lambda: held.send(b"?", Address("192.0.2.1", number + 1)))  # noqa: B023  called at once
         await until(lambda: sorted(ends) == [1, 2])
         for number in range(CARRIED_MAX):
             nursery.start_soon(hold, 100 + number, f"198.51.100.{number}")
-            await until(lambda: held.send(b"?", Address(f"198.51.100.{number}", 100 + number)))  # noqa: B023
+            await until(lambda: held.send(b"?", Address(f"198.51.100.{number}", 100 + number)))  # noqa: B023  called at once
         await until(lambda: len(ends) == 2 + CARRIED_PER_HOST_MAX)
         # Where all are members, nobody makes way.
         known |= {Address(f"198.51.100.{number}", 100 + number) for number in range(CARRIED_MAX)}
