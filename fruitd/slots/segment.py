@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 
@@ -101,13 +102,14 @@ def make_segment(
         with active.open("rb", buffering=0) as older:
             images = Images(_reader(older.fileno()), _reader(descriptor))
             try:
-                for count, (block, data) in enumerate(unpacked(parcel, segment, frame, images)):
+                for count, (block, data) in enumerate(unpacked(parcel, segment, frame, images, _ahead)):
                     if not count % LOOK_BLOCKS:
                         checkpoint()
                     if not has_block(present, block):
                         work.take(block, data)
             except RefusedError:
                 work.wrong = wanted - len(work.right)
+        _begin_writing(descriptor, segment)
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise RetryError(f"slot {slot}: {error.strerror}") from error
@@ -116,6 +118,23 @@ def make_segment(
         os.close(descriptor)
     damaged = bool(work.wrong) and is_damaged(cached, torrent, segment.frame_offset, segment.frame_bytes)
     return MadeSegment(tuple(work.right), work.wrong, work.written_bytes, damaged)
+
+
+def _ahead(parts: Iterator[bytes]) -> Iterator[bytes]:
+    """One processor opens the next part of the frame while another hashes and writes what came of the last."""
+    with ThreadPoolExecutor(1, "open-segment") as helper:
+        coming = helper.submit(next, parts, None)
+        while (part := coming.result()) is not None:
+            coming = helper.submit(next, parts, None)
+            yield part
+
+
+def _begin_writing(descriptor: int, segment: Segment) -> None:
+    """Have the medium take what was made, beside the next segment; it would have to at the end, when everything waits for it."""
+    for run in segment.runs:
+        # Of dirty pages this drops none. It has the kernel begin to write them, and waits for nothing.
+        length_bytes = (run.end - run.block) * BLOCK_BYTES
+        os.posix_fadvise(descriptor, run.block * BLOCK_BYTES, length_bytes, os.POSIX_FADV_DONTNEED)
 
 
 def _reader(descriptor: int) -> Callable[[int, memoryview], None]:

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import zstandard
 
 from swarm.errors import RefusedError
+
+_PART_BYTES = 256 * 1024
+"""Of this size are the parts that a frame is opened in. Smaller ones only cost calls."""
+_BLOCK_HEADER_BYTES, _CHECKSUM_BYTES = 3, 4
+_RLE = 1
+"""RFC 8878, 3.1.1.2: a block's header is its last bit, its type in two bits, and its length; one of this type has one byte."""
+_WINDOW_BYTES_MAX = 2**31
+"""Whatever a frame asks for, the decompressor takes no more than what it opens to, which is known to be little."""
 
 
 def raw_dictionary(data: bytes | bytearray | memoryview) -> zstandard.ZstdCompressionDict:
@@ -28,3 +38,40 @@ def opened_frame(
     if len(opened) != opened_bytes:
         raise RefusedError("parcel: a frame opens to another length than its header tells")
     return opened
+
+
+def opened_parts(
+    frame: bytes, opened_bytes: int, dictionary: zstandard.ZstdCompressionDict | None = None
+) -> Iterator[bytes]:
+    """What is in a frame, one part after the other: `opened_frame` for who has use for the first before the last is there.
+
+    Raises as that does, though maybe at the last part. Memory: what it opens to, once, as the decompressor keeps it, and a part.
+    """
+    left = opened_bytes
+    try:
+        if zstandard.frame_content_size(frame) != opened_bytes or _end_of(frame) != len(frame):
+            raise RefusedError("parcel: a frame tells of another length than its header")
+        opener = zstandard.ZstdDecompressor(dict_data=dictionary, max_window_size=_WINDOW_BYTES_MAX)
+        with opener.stream_reader(frame) as reader:
+            while part := reader.read(_PART_BYTES):
+                left -= len(part)
+                if left < 0:
+                    break
+                yield part
+    except zstandard.ZstdError as error:
+        raise RefusedError(f"parcel: a damaged frame ({error})") from error
+    if left:
+        raise RefusedError("parcel: a frame opens to another length than its header tells")
+
+
+def _end_of(frame: bytes) -> int:
+    """Where the frame ends by its own account. A reader of a stream neither minds what follows nor what is cut off."""
+    at = zstandard.frame_header_size(frame)
+    last = False
+    while not last:
+        header = int.from_bytes(frame[at : at + _BLOCK_HEADER_BYTES], "little")
+        if at + _BLOCK_HEADER_BYTES > len(frame):
+            return at + _BLOCK_HEADER_BYTES
+        last = bool(header & 1)
+        at += _BLOCK_HEADER_BYTES + (1 if header >> 1 & 3 == _RLE else header >> 3)
+    return at + (_CHECKSUM_BYTES if zstandard.get_frame_parameters(frame).has_checksum else 0)

@@ -13,13 +13,15 @@ import zstandard
 from attrs import frozen
 
 from swarm.errors import RefusedError
-from swarm.parcel.frames import opened_frame, raw_dictionary
+from swarm.parcel.frames import opened_parts, raw_dictionary
 from swarm.parcel.header import Parcel, Segment
 from swarm.parcel.limits import BLOCK_BYTES
 from swarm.parcel.recipe import Origin, Range, Step
 
 ReadInto = Callable[[int, memoryview], None]
 """Fills the buffer with the bytes from an offset on, or raises whatever its caller expects of it."""
+Ahead = Callable[[Iterator[bytes]], Iterator[bytes]]
+"""Gives the same items; may ask for the next while the last is used, in another thread."""
 
 
 @frozen
@@ -32,7 +34,9 @@ class Images:
     """The new image, where earlier segments have made it."""
 
 
-def unpacked(parcel: Parcel, segment: Segment, frame: bytes, images: Images) -> Iterator[tuple[int, bytes]]:
+def unpacked(
+    parcel: Parcel, segment: Segment, frame: bytes, images: Images, ahead: Ahead = iter
+) -> Iterator[tuple[int, bytes]]:
     """The blocks of a segment: number and bytes, in the order of its runs.
 
     Args:
@@ -40,10 +44,11 @@ def unpacked(parcel: Parcel, segment: Segment, frame: bytes, images: Images) -> 
         segment: one of its segments; all that come before it have been made.
         frame: bytes `frame_offset` to `frame_end` of the parcel.
         images: see there.
+        ahead: what the frame opens to passes through it, part by part.
 
     Raises:
-        RefusedError: the frame is damaged. With the right frame and the wrong older image there may be an error too, or
-        wrong bytes of the right length.
+        RefusedError: the frame is damaged, which may show only after some blocks. With the right frame and the wrong older
+        image there may be an error too, or wrong bytes of the right length.
 
     Memory: twice the dictionary, or once the dictionary, the frame and what it opens to, whichever is more; less than 26 MiB.
     """
@@ -52,9 +57,9 @@ def unpacked(parcel: Parcel, segment: Segment, frame: bytes, images: Images) -> 
     ranges, steps = parcel.parts(segment)
     read = _source_reader(parcel, images)
     dictionary = _dictionary(ranges, segment.dictionary_bytes, read)
-    fresh = memoryview(opened_frame(frame, segment.fresh_bytes, dictionary) if segment.fresh_bytes else b"")
+    parts = opened_parts(frame, segment.fresh_bytes, dictionary) if segment.fresh_bytes else iter(())
     del dictionary, frame
-    return _blocks(parcel, segment, steps, fresh, read)
+    return _blocks(parcel, segment, steps, _Fresh(ahead(parts)), read)
 
 
 def _source_reader(parcel: Parcel, images: Images) -> ReadInto:
@@ -83,10 +88,30 @@ def _dictionary(
         return raw_dictionary(view)
 
 
+class _Fresh:
+    """What the frame opens to, taken from its beginning on."""
+
+    def __init__(self, parts: Iterator[bytes]) -> None:
+        self._parts = parts
+        self._part = memoryview(b"")
+
+    def take(self, into: memoryview) -> None:
+        at = 0
+        while at < len(into):
+            self._part = self._part or memoryview(next(self._parts))
+            length = min(len(self._part), len(into) - at)
+            into[at : at + length] = self._part[:length]
+            self._part = self._part[length:]
+            at += length
+
+    def end(self) -> None:
+        """All is taken: whether the frame ends there shows now."""
+        next(self._parts, None)
+
+
 def _blocks(
-    parcel: Parcel, segment: Segment, steps: Iterator[Step], fresh: memoryview, read: ReadInto
+    parcel: Parcel, segment: Segment, steps: Iterator[Step], fresh: _Fresh, read: ReadInto
 ) -> Iterator[tuple[int, bytes]]:
-    taken = 0
     origin, left, source = Origin.ZEROS, 0, 0
     for run in segment.runs:
         for number in range(run.block, run.end):
@@ -98,11 +123,11 @@ def _blocks(
                     origin, left, source = step.origin, step.length_bytes, step.source
                 length = min(left, len(block) - at)
                 if origin is Origin.FRESH:
-                    view[at : at + length] = fresh[taken : taken + length]
-                    taken += length
+                    fresh.take(view[at : at + length])
                 elif origin is Origin.COPY:
                     read(source, view[at : at + length])
                     source += length
                 at += length
                 left -= length
             yield number, bytes(block)
+    fresh.end()
