@@ -118,6 +118,15 @@ class BlobWanted:
 
 
 @frozen
+class HoldersSought:
+    """A peer asked who holds an image. The host may have its own plans for what nobody in reach holds."""
+
+    holding: bytes
+    """First 8 bytes of its infohash."""
+    asker: Address
+
+
+@frozen
 class BlobGiven:
     """A peer was given so much of a blob."""
 
@@ -173,6 +182,7 @@ SwarmEffect = (
     | BlobFetched
     | BlobUnavailable
     | BlobWanted
+    | HoldersSought
     | BlobGiven
     | PeersChanged
     | TableHeard

@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
+from typing import TypeAlias
 
 from swarm.address import Address
 from swarm.discovery.peers import Peer, PeerTable
-from swarm.effects import BlobGiven, BlobWanted
+from swarm.effects import BlobGiven, BlobWanted, HoldersSought
 from swarm.news.reconcile import differing_rows, take
 from swarm.news.record import Record
 from swarm.news.store import RecordStore
@@ -33,6 +34,8 @@ from swarm.wire import (
 
 BlobSource = Callable[[str, bytes], bytes | None]
 """(kind, id) -> the blob if it is at hand."""
+Asked: TypeAlias = BlobWanted | BlobGiven | HoldersSought
+"""What the rest of the node may want to know of a request."""
 
 
 class Server:
@@ -44,8 +47,8 @@ class Server:
         self._table = table
         self._rng = rng
 
-    def reply(self, request: Request, asker: Address) -> tuple[Reply, list[BlobWanted | BlobGiven]]:
-        """The reply, and the blob that is not ready here, or of which something is given.
+    def reply(self, request: Request, asker: Address) -> tuple[Reply, list[Asked]]:
+        """The reply; and the blob that is not ready here, or of which something is given, or the image that is sought.
 
         The records of an `Exchange` have been taken in before.
         """
@@ -57,7 +60,7 @@ class Server:
             case Get():
                 return self._get(request, asker)
             case Who(holding=holding):
-                return self._who(holding, asker), []
+                return self._who(holding, asker), [HoldersSought(holding, asker)]
             case Tunnel():
                 return No("a tunnel is opened by a stream of its own"), []
 
@@ -81,7 +84,7 @@ class Server:
                 found += entry.records
         return Records(tuple(take(found, RECORDS_MAX, RECORDS_BYTES_MAX)[0]))
 
-    def _get(self, request: Get, asker: Address) -> tuple[Chunk | No, list[BlobWanted | BlobGiven]]:
+    def _get(self, request: Get, asker: Address) -> tuple[Chunk | No, list[Asked]]:
         kind, blob_id = request.kind, request.blob_id
         blob = self._blobs(kind, blob_id)
         if blob is None:

@@ -121,7 +121,7 @@ _WAYS = {
     "own_disk": "from its own disk",
     "lan": "from its site",
     "wan": "from other sites",
-    "relay": "relayed",
+    "relay": "for others",
 }
 
 

@@ -204,6 +204,8 @@ class TransferConfig:
     connections_max: int = field(default=20, metadata=_be(checks.whole(2, 1000)))
     parcel_cache_bytes: int = field(default=256 * 1024**2, metadata=_be(checks.whole(0, RATE_MAX)))
     """What parcels may take on the data partition; 0: no parcel is used."""
+    relay_images: bool = field(default=False, metadata=_be(checks.yes_or_no))
+    """Fetch images for sites that cannot reach each other, into that room, and give them on."""
 
 
 @frozen

@@ -143,6 +143,7 @@ def _core(
         resource=config.node.resource,
         hardware=frozenset(config.node.compatible),
         channel=config.node.channel,
+        relay_images=config.transfer.relay_images,
         slot_bytes=_smaller_slot_bytes(config),
     )
     updater = Updater(state.journal(), _update_settings(config), rng) if config.slots is not None else None
@@ -168,7 +169,7 @@ def _core(
 def _parcel_cache(config: Config, shares: Sequence[Share]) -> ParcelCache:
     """What is in the cache folder: what is shared is whole, the rest an earlier try left."""
     folder = config.node.state_dir / "parcels"
-    whole = {share.infohash for share in shares if share.parcel and Path(share.path).parent == folder}
+    whole = {share.infohash for share in shares if Path(share.path).parent == folder}
     found = sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []
     sizes = {path.stem: path.stat().st_size for path in found}
     parts = [
@@ -177,7 +178,7 @@ def _parcel_cache(config: Config, shares: Sequence[Share]) -> ParcelCache:
     kept = [
         CachedParcel(share.infohash, sizes[share.infohash], whole=True)
         for share in shares
-        if share.parcel and share.infohash in sizes
+        if share.infohash in whole
     ]
     return ParcelCache(str(folder), config.transfer.parcel_cache_bytes, [*parts, *kept])
 

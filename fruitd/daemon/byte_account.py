@@ -48,6 +48,11 @@ class ByteAccount:
         self._kept["wan"] += wan
         self._dirty = True
 
+    def relayed(self, size_bytes: int) -> None:
+        """So much of an image was fetched for others."""
+        self._kept["relay"] += size_bytes
+        self._dirty = True
+
     def look(self) -> None:
         """Book what has crossed the uplink since the last look."""
         month = time.strftime("%Y-%m", time.localtime(self._daemon.time.wall_s()))

@@ -46,6 +46,7 @@ from fruitd.node.effects import (
     OfferPeers,
     OpenParcel,
     ReadParcelHead,
+    RelayImage,
     StartFetch,
     StartSeed,
     StopJob,
@@ -82,7 +83,7 @@ UPLINK_IDLE_S = 30.0
 quota by more; shorter wakes an idle node up."""
 LONG_WORK = (
     FillSlot, StartFetch, CheckSlot, StopJob, OfferPeers, StartSeed, StopSeed, MakeLeaves, KeepNear,
-    OpenParcel, FetchParcel, HurryParcel, ReadParcelHead, MakeSegment, DropParcel,
+    OpenParcel, FetchParcel, HurryParcel, ReadParcelHead, MakeSegment, DropParcel, RelayImage,
 )  # fmt: skip
 """Effects that `Jobs` carries out."""
 log = get_logger(room="daemon")

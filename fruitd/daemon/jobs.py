@@ -14,6 +14,7 @@ import trio
 
 from fruitd.daemon.origins import Origins
 from fruitd.daemon.parcel_jobs import ParcelJobs
+from fruitd.daemon.relay_jobs import RelayJobs
 from fruitd.errors import FruitError, SlotError
 from fruitd.keeper.port import Proof, SlotKeeper
 from fruitd.logs import get_logger
@@ -24,6 +25,7 @@ from fruitd.node.effects import (
     MakeLeaves,
     NodeEffect,
     OfferPeers,
+    RelayImage,
     StartFetch,
     StartSeed,
     StopJob,
@@ -63,6 +65,7 @@ class Jobs:
         self.origins: Origins | None = None
         """Of the image that is put together, or was last."""
         self.parcels = ParcelJobs(daemon, self)
+        self.relaying = RelayJobs(daemon, self)
         self._fetching: str | None = None
         self._healing = False
         self._busy = trio.Event()
@@ -72,7 +75,10 @@ class Jobs:
     @property
     def moving(self) -> list[str]:
         """Infohashes of what is served or fetched."""
-        return [*self.seeding, *([self._fetching] if self._fetching is not None else [])]
+        return [
+            *self.seeding,
+            *(name for name in (self._fetching, self.relaying.fetching) if name is not None),
+        ]
 
     # ------------------------------------------------------------------ effects
 
@@ -99,15 +105,18 @@ class Jobs:
             case StopSeed(infohash=infohash):
                 self.seeding.pop(infohash, None)
                 self.parcels.stop(infohash)
+                self.relaying.stop(infohash)
                 self._daemon.transfer.stop(bytes.fromhex(infohash))
             case MakeLeaves(pieces_root=root):
                 self.begin(f"leaves {root.hex()}", self._make_leaves, effect)
+            case RelayImage():
+                self.relaying.carry_out(effect)
             case _:
                 self.parcels.carry_out(effect)
 
     def take_transfer_event(self, event: TransferEvent) -> None:
         """Something happened to an image that is fetched or served."""
-        if self.parcels.take_transfer_event(event):
+        if self.parcels.take_transfer_event(event) or self.relaying.take_transfer_event(event):
             return
         daemon, infohash, now_s = self._daemon, event.infohash.hex(), self._daemon.time.now_s()
         match event:
@@ -196,7 +205,7 @@ class Jobs:
 
     async def wait_busy(self) -> None:
         """Return while something is under way."""
-        while self._fetching is None and self.parcels.fetching is None and not self._scopes:
+        while not (self._fetching or self.parcels.fetching or self.relaying.fetching or self._scopes):
             if self._busy.is_set():  # an event that somebody waits for is never replaced: two wait here
                 self._busy = trio.Event()
             await self._busy.wait()
@@ -345,12 +354,16 @@ class Jobs:
     # ------------------------------------------------------------------ small things
 
     def _stop(self, infohash: str) -> None:
-        scope = self._scopes.pop(infohash, None)
-        if scope is not None:
-            scope.cancel()
+        self.cancel(infohash)
         if self._fetching == infohash:
             self._end_fetch(infohash)
             self._daemon.transfer.stop(bytes.fromhex(infohash))
+
+    def cancel(self, name: str) -> None:
+        """End what was begun under this name; its name is free again."""
+        scope = self._scopes.pop(name, None)
+        if scope is not None:
+            scope.cancel()
 
     def done(self, target: Target) -> None:
         """The job's own name is free again before its event leads to the next job."""

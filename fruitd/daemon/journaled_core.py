@@ -18,6 +18,7 @@ from fruitd.node.effects import (
     KeepTorrent,
     MakeLeaves,
     NodeEffect,
+    RelayImage,
     StartSeed,
     StopSeed,
 )
@@ -62,6 +63,7 @@ HARMLESS = (
     StopSeed,
     MakeLeaves,
     DropParcel,
+    RelayImage,
     KeepPower,
     KeepEnergy,
     UpdateUsed,
@@ -184,6 +186,14 @@ class JournaledCore:
     ) -> Effects:
         """See `NodeCore`."""
         return self._saved(self._core.segment_made(infohash, segment, right, wrong, now_s, damaged=damaged))
+
+    def image_relayed(self, infohash: str, now_s: float) -> Effects:
+        """See `NodeCore`."""
+        return self._saved(self._core.image_relayed(infohash, now_s))
+
+    def relay_failed(self, infohash: str, why: str, now_s: float) -> Effects:
+        """See `NodeCore`."""
+        return self._saved(self._core.relay_failed(infohash, why, now_s))
 
     def fetch_progress(self, infohash: str, near_bytes: int, far_bytes: int, now_s: float) -> Effects:
         """See `NodeCore`."""

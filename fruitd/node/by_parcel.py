@@ -150,10 +150,11 @@ class ByParcel:
             return ()
         return usable(release.parcels, self._running_root(), self._lost)
 
-    def _named_parcels(self) -> set[str]:
+    def _named(self) -> set[str]:
+        """Infohashes of what the manifest names."""
         found = self.manifest()
         rows = found[1].releases if found is not None else ()
-        return {parcel.infohash.hex() for row in rows for parcel in row.parcels}
+        return {named.infohash.hex() for row in rows for named in (row, *row.parcels)}
 
     # ------------------------------------------------------------------ choosing
 
@@ -169,7 +170,7 @@ class ByParcel:
             if named.length_bytes >= choice.missing_bytes and not cache.begun(infohash):
                 choice.parcels.pop(0)
                 continue
-            going = cache.make_room(infohash, named.length_bytes, self._named_parcels())
+            going = cache.make_room(infohash, named.length_bytes, self._named())
             if going is not None:
                 dropped = [effect for other in going for effect in self._drop(other)]
                 return [*dropped, OpenParcel(infohash, cache.path_of(infohash), named.length_bytes)]

@@ -23,7 +23,7 @@ from fruitd.node.offer import PublishedParcel, parcel_in, release_in
 from fruitd.node.own_membership import OwnMembership
 from fruitd.node.own_status import StatusPlan, node_status
 from fruitd.node.passing_on import PassingOn
-from fruitd.node.powering import Powering
+from fruitd.node.relaying import Relaying
 from fruitd.node.settings import NodeSettings
 from fruitd.node.standing import Standing, contradiction, signed_time_s
 from fruitd.power.part import PowerPart
@@ -57,7 +57,7 @@ SIGNED_BY_NODES = frozenset({MEMBER_KIND, STATUS_KIND}) | SAID_KINDS
 """Kinds that any node signs for itself: what one of them does wrong is counted and fills nobody's history."""
 
 
-class NodeCore(Powering):
+class NodeCore(Relaying):
     """Joins one SwarmCore and one Updater (None: a node without slots, that relays and seeds only)."""
 
     def __init__(
@@ -74,10 +74,13 @@ class NodeCore(Powering):
         membership: OwnMembership,
         power: PowerPart | None = None,
     ) -> None:
-        super().__init__(swarm, trusted, updater, library, store, identity, power)
+        passing_on = PassingOn(swarm, store, library, rng)
+        super().__init__(
+            swarm, trusted, updater, library, store, identity, power, passing_on,
+            relay_images=settings.relay_images,
+        )  # fmt: skip
         self.settings = settings
         self.membership = membership
-        self.passing_on = PassingOn(swarm, store, library, rng)
         self._belief = Belief(settings, store, trusted)
         self._rng = rng
         self._status_plan = StatusPlan(rng)
@@ -139,7 +142,9 @@ class NodeCore(Powering):
 
     def next_wakeup_s(self) -> float:
         """When `on_wakeup` wants to be called next."""
-        due = min(self.swarm.next_wakeup_s(), self._status_plan.due_s, self._offer_peers_due_s)
+        due = min(
+            self.swarm.next_wakeup_s(), self._status_plan.due_s, self._offer_peers_due_s, self._relay_due_s
+        )
         power_s = self.power.due_s if self.power is not None else float("inf")
         return min(due, power_s, self._update_due_s)
 
@@ -150,6 +155,7 @@ class NodeCore(Powering):
             effects += self._update(update_events.Wakeup(), now_s)
         if self._offer_peers_due_s <= now_s:
             effects += self._offer_peers(now_s)
+        effects += self._work_on_relaying(now_s)
         if self.power is not None and self.power.due_s <= now_s:
             effects += self.tell_power(lambda part, wall_s: part.on_time(now_s, wall_s), now_s)
         if self._status_plan.due_s <= now_s:
@@ -239,6 +245,8 @@ class NodeCore(Powering):
                     effects += self._blob_ended(effect, now_s)
                 case swarm_effects.BlobWanted():
                     effects += self._blob_wanted(effect, now_s)
+                case swarm_effects.HoldersSought():
+                    effects += self._holders_sought(effect, now_s)
                 case swarm_effects.BlobGiven():
                     self.passing_on.given(effect, now_s)
                 case swarm_effects.PeersChanged():

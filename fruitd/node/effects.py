@@ -179,6 +179,19 @@ class DropParcel:
 
 
 @frozen
+class RelayImage:
+    """Fetch an image that others seek into the cache for parcels, if the disk has room, and serve it from then on.
+
+    Answered by `image_relayed` or `relay_failed`; stopped by StopSeed.
+    """
+
+    infohash: str
+    torrent: bytes = field(repr=False)
+    path: str
+    length_bytes: int
+
+
+@frozen
 class OfferPeers:
     """Tell the transfer who holds the image, and whether it may use the uplink for it.
 
@@ -241,6 +254,7 @@ NodeEffect = (
     | ReadParcelHead
     | MakeSegment
     | DropParcel
+    | RelayImage
     | ArmSlot
     | RestartNode
     | WatchHealth

@@ -334,7 +334,7 @@ class Installing(ByParcel):
         self.swarm.set_fetching(infohash, now_s)
         out = self._decide_way_out(infohash, now_s) is not None
         holders = self.swarm.holders(infohash)
-        peers = tuple(_transfer_peer(p) for p in holders if p.transfer_port and (out or p.same_site))
+        peers = tuple(transfer_peer(p) for p in holders if p.transfer_port and (out or p.same_site))
         mates = self._mates = self._transfer_mates()
         seek = self._from_swarm(self.swarm.seek_holders(infohash, now_s), now_s)
         return [OfferPeers(infohash.hex(), peers, mates, out), *seek]
@@ -346,7 +346,7 @@ class Installing(ByParcel):
     def _transfer_mates(self) -> tuple[TransferPeer, ...]:
         """Under each address that they have: one with two interfaces on this LAN may connect from either."""
         mates = [peer for peer in self.swarm.mates() if peer.transfer_port]
-        return tuple(_transfer_peer(evolve(p, address=each)) for p in mates for each in (p.address, *p.also))
+        return tuple(transfer_peer(evolve(p, address=each)) for p in mates for each in (p.address, *p.also))
 
     def _mates_changed(self) -> Effects:
         """Who is of this site, where that is not what the transfer was told last."""
@@ -403,9 +403,13 @@ class Installing(ByParcel):
     def _tell_holdings(self, now_s: float) -> Effects:
         # A node that has given a release up, or has not begun, is no place to come to for it.
         idle = self.updater is None or self.updater.journal.state in {*STANDING, State.ROLLED_BACK}
-        parcel = self._run.named.infohash if self._run is not None else None
-        holdings = self.library.holdings(None if idle else self._target(), parcel)
+        beside = self._run.named.infohash if self._run is not None else self._for_others()
+        holdings = self.library.holdings(None if idle else self._target(), beside)
         return self._from_swarm(self.swarm.set_holdings(holdings, now_s), now_s)
+
+    def _for_others(self) -> bytes | None:
+        """Infohash of what is being fetched for others only."""
+        return None
 
     def _target(self) -> Target | None:
         return self.updater.journal.target if self.updater is not None else None
@@ -416,5 +420,6 @@ class Installing(ByParcel):
         return self.updater.journal.target
 
 
-def _transfer_peer(peer: PeerInfo) -> TransferPeer:
+def transfer_peer(peer: PeerInfo) -> TransferPeer:
+    """A peer as the transfer knows it."""
     return TransferPeer(peer.node_id, Address(peer.address.host, peer.transfer_port), peer.same_site)

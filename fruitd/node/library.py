@@ -32,7 +32,7 @@ complained about, at every question; longer: a node waits for what was dropped f
 
 @frozen
 class Share:
-    """An image file outside the slots that this node serves because somebody published it here, or a parcel."""
+    """A file outside the slots that this node serves: an image that was published here or is relayed, or a parcel."""
 
     infohash: str
     path: str
@@ -101,11 +101,12 @@ class Library:
         share = self._shares.get(infohash)
         return share.path if share else None
 
-    def holdings(self, target: Target | None, parcel: bytes | None = None) -> list[bytes]:
-        """Infohashes that peers may come for: what is served, and what is being fetched (its torrent at least)."""
+    def holdings(self, target: Target | None, beside: bytes | None = None) -> list[bytes]:
+        """Infohashes that peers may come for: what is served, and what is being fetched (its torrent at least); `beside`: of a
+        parcel, or for others."""
         held = {bytes.fromhex(infohash) for infohash in self._served}
-        if parcel is not None and parcel.hex() in self._torrents:
-            held.add(parcel)
+        if beside is not None and beside.hex() in self._torrents:
+            held.add(beside)
         if target is not None and target.infohash in self._torrents:
             held.add(bytes.fromhex(target.infohash))
         return sorted(held)
@@ -154,14 +155,14 @@ class Library:
         """What is shared from outside the slots, the oldest first."""
         return list(self._shares.values())
 
-    def took_over(self, infohash: str, path: str) -> list[NodeEffect]:
-        """A parcel that was being fetched is whole; its transfer goes on by serving it."""
+    def took_over(self, infohash: str, path: str, *, parcel: bool = True) -> list[NodeEffect]:
+        """A parcel that was being fetched, or an image for others, is whole; its transfer goes on by serving it."""
         shelved = self._torrents.get(infohash)
         if shelved is None:
             return []
         self._served[infohash] = path
-        self._shares[infohash] = Share(infohash, path, parcel=True)
-        return [KeepShare(infohash, shelved.sha256.hex(), path, parcel=True)]
+        self._shares[infohash] = Share(infohash, path, parcel)
+        return [KeepShare(infohash, shelved.sha256.hex(), path, parcel)]
 
     def forget_share(self, infohash: str) -> list[NodeEffect]:
         """Share this file no more."""

@@ -1,7 +1,8 @@
 """Which parcels this node keeps: a bounded cache on its data partition, so that others can have them from here. Pure.
 
-Kept is what was used here, since nodes of one site mostly come from one release, until the room is needed. What goes first:
-parcels of which only a part is here, then those that the manifest names no more, then the oldest.
+Images that are relayed have their room here, too, and count as parcels do. Kept is what was used here, since nodes of one site
+mostly come from one release, until the room is needed. What goes first: parcels of which only a part is here, then those that the
+manifest names no more, then the oldest.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class ParcelCache:
     def make_room(self, infohash: str, length_bytes: int, named: Collection[str]) -> list[str] | None:
         """Give this parcel room; which others have to go for it. None where it is larger than the whole cache.
 
-        `named`: infohashes of the parcels that the manifest names.
+        `named`: infohashes of what the manifest names.
         """
         if length_bytes > self.bytes_max:
             return None

@@ -90,11 +90,11 @@ class PassingOn:
             return []
         for named in self._named(wanted.kind, wanted.blob_id):
             fits = named.infohash not in own and named.size_bytes <= PASSED_BLOB_BYTES_MAX
-            if fits and self._held_by_another(named.infohash, wanted.asker.host, now_s):
+            if fits and self.held_by_another(named.infohash, wanted.asker.host, now_s):
                 return self._wish(named, now_s)
         return []
 
-    def _held_by_another(self, infohash: bytes, host: str, now_s: float) -> bool:
+    def held_by_another(self, infohash: bytes, host: str, now_s: float) -> bool:
         """Does somebody say that he holds it who is not the asker? That one may, while he is still getting it."""
         return any(
             peer.address.host != host or peer.holds_whole(infohash[:HOLDING_BYTES])
@@ -111,8 +111,17 @@ class PassingOn:
             self.given_bytes += given.size_bytes
 
     def _wish(self, named: Named, now_s: float) -> list[SwarmEffect]:
+        return self._get(named, now_s) if self._has_waited(named, now_s) else []
+
+    def fetch_torrent(self, release: Release, now_s: float) -> list[SwarmEffect]:
+        """This node needs a torrent that is not here, to relay its image: like one that was asked for long enough."""
+        return self._get(
+            Named("torrent", release.torrent_sha256, release.torrent_bytes, release.infohash), now_s
+        )
+
+    def _get(self, named: Named, now_s: float) -> list[SwarmEffect]:
         key = (named.kind, named.blob_id)
-        if not self._has_waited(named, now_s) or now_s < self._again_s.get(key, float("-inf")):
+        if now_s < self._again_s.get(key, float("-inf")):
             return []
         if self._swarm.fetches(*key) or (
             self._under_way is not None and self._swarm.fetches(*self._under_way)
@@ -139,7 +148,7 @@ class PassingOn:
 
     def _named(self, kind: str, blob_id: bytes) -> Iterator[Named]:
         """What would help whoever asks for this blob, the best first."""
-        releases = self._believed()
+        releases = self.releases()
         if kind == "torrent":
             for release in releases:
                 rows: tuple[Release | NamedParcel, ...] = (release, *release.parcels)
@@ -159,7 +168,7 @@ class PassingOn:
                 sha256, size_bytes = release.torrent_sha256, release.torrent_bytes
                 yield Named("torrent", sha256, size_bytes, release.infohash, guessed=True)
 
-    def _believed(self) -> list[Release]:
+    def releases(self) -> list[Release]:
         """The releases of all manifests that are believed and not in dispute, of whatever channel."""
         entries = [entry.record for entry in self._store.entries(MANIFEST_KIND)]
         manifests = [record for record in entries if record is not None]

@@ -15,5 +15,7 @@ class NodeSettings:
     resource: str
     hardware: frozenset[str]
     channel: str
+    relay_images: bool = False
+    """Fetch images for sites that cannot reach each other."""
     slot_bytes: int = 0
     """Of its smaller slot; 0: none, or not known."""

@@ -40,7 +40,10 @@ class WorldFabric:
         lan_bytes_per_s: float,
         wan_bytes_per_s: float,
         run_bytes: int = RUN_BYTES,
+        dials_back: bool = False,
     ) -> None:
+        """`dials_back`: a holder that cannot be dialled dials whoever wants its image, if that one can be: as daemons do
+        (`fruitd.daemon.dialling`)."""
         self._heap = heap
         self._network = network
         self._lan_bytes_per_s = lan_bytes_per_s
@@ -49,6 +52,8 @@ class WorldFabric:
         self._ears: dict[ModelTransfer, SlotWork] = {}
         self._pipes: dict[str, Pipe] = {}
         self._due_s = float("inf")
+        self._dials_back = dials_back
+        self._nodes: dict[bytes, int] = {}
 
     # ------------------------------------------------------------------ as nodes see it
 
@@ -56,6 +61,7 @@ class WorldFabric:
         """A daemon starts its transfer."""
         transfer = ModelTransfer(self._fabric, node_id, _address_of(node), MachineStorage(machine))
         self._ears[transfer] = work
+        self._nodes[node_id] = node
         return End(self, node, transfer)
 
     def join_liar(self, node: int, node_id: bytes) -> End:
@@ -98,16 +104,20 @@ class WorldFabric:
         self.let_pass()
         self.plan()
 
-    def end_of(self, asker: int, address: Address) -> Address | None:
-        """Whom the asker's address means, as the model knows it; None where nobody can be dialled."""
-        node = self._network.dialled(asker, address)
+    def end_of(self, asker: int, peer: TransferPeer) -> Address | None:
+        """Whom the asker means, as the model knows it; None where nobody can be dialled."""
+        node = self._network.dialled(asker, peer.address)
+        if node is None and self._dials_back:
+            node = self._nodes.get(peer.node_id)
+            node = node if node is not None and self._network.can_dial(node, asker) else None
         return None if node is None else _address_of(node)
 
     # ------------------------------------------------------------------ as the model sees it
 
     def reachable(self, dialler: Address, listener: Address) -> bool:
         """See `swarm.transfer.fabric.Paths`."""
-        return self._network.can_dial(dialler.port, listener.port)
+        back = self._dials_back and self._network.can_dial(listener.port, dialler.port)
+        return back or self._network.can_dial(dialler.port, listener.port)
 
     def route(self, giver: Address, taker: Address) -> Route:
         """See `swarm.transfer.fabric.Paths`."""
@@ -185,7 +195,7 @@ class End:
         self._fabric.plan()
 
     def _known(self, peers: Sequence[TransferPeer]) -> list[TransferPeer]:
-        met = [(peer, self._fabric.end_of(self._node, peer.address)) for peer in peers]
+        met = [(peer, self._fabric.end_of(self._node, peer)) for peer in peers]
         return [evolve(peer, address=address) for peer, address in met if address is not None]
 
     def progress(self, infohash: bytes) -> Progress | None:

@@ -12,10 +12,11 @@ from fruitd.node.effects import (
     NodeEffect,
     OpenParcel,
     ReadParcelHead,
+    RelayImage,
 )
 from simulations.world.images import BLANK, leaf
 from simulations.world.parcels import VirtualParcel
-from swarm.transfer.bitmap import block_count, empty_bitmap, has_block, set_block
+from swarm.transfer.bitmap import block_count, empty_bitmap, full_bitmap, has_block, set_block
 from swarm.transfer.port import (
     BLOCK_BYTES,
     ImageFetched,
@@ -26,6 +27,7 @@ from swarm.transfer.port import (
 )
 
 if TYPE_CHECKING:
+    from fruitd.daemon.journaled_core import JournaledCore
     from simulations.world.host import Host
     from simulations.world.slot_work import SlotWork
 
@@ -41,6 +43,7 @@ class ParcelWork:
         self._work = work
         self._machine = host.machine
         self._fetching: str | None = None
+        self._relaying: str | None = None
 
     def carry_out(self, effect: NodeEffect) -> None:
         """Begin what an effect asks for."""
@@ -57,6 +60,8 @@ class ParcelWork:
                 later(make_s, self._make, self._work.begin(effect.target.infohash), effect)
             case HurryParcel():
                 pass  # nothing is held back in the model
+            case RelayImage():
+                later(LOOK_S, self._relay, effect)
             case DropParcel(path=path):
                 self._machine.disk.files.pop(path, None)
             case _:
@@ -66,10 +71,14 @@ class ParcelWork:
         """The core wants no more of this parcel."""
         if self._fetching == infohash:
             self._fetching = None
+        if self._relaying == infohash:
+            self._relaying = None
 
     def transfer_event(self, event: TransferEvent) -> bool:
         """What the transfer says of the parcel that is fetched; False where it is about something else."""
         core, infohash, now_s = self._host.core, event.infohash.hex(), self._host.steady_s()
+        if core is not None and infohash == self._relaying:
+            return self._relay_event(core, event, now_s)
         if core is None or infohash != self._fetching:
             return False
         match event:
@@ -81,6 +90,17 @@ class ParcelWork:
             case TransferStopped(why=why):
                 self._fetching = None
                 self._host.carry_out(core.parcel_lost(infohash, why, now_s))
+        return True
+
+    def _relay_event(self, core: JournaledCore, event: TransferEvent, now_s: float) -> bool:
+        infohash = event.infohash.hex()
+        match event:
+            case ImageFetched():
+                self._relaying = None
+                self._host.carry_out(core.image_relayed(infohash, now_s))
+            case TransferStopped(why=why):
+                self._relaying = None
+                self._host.carry_out(core.relay_failed(infohash, why, now_s))
         return True
 
     # ------------------------------------------------------------------ the work
@@ -108,6 +128,19 @@ class ParcelWork:
             effect.torrent, bytes.fromhex(effect.infohash), effect.path, effect.length_bytes, streamed=True
         )
         self._work.transfer.fetch(job, effect.blocks_present)
+
+    def _relay(self, effect: RelayImage) -> None:
+        core, blocks = self._host.core, block_count(effect.length_bytes)
+        assert core is not None
+        if self._machine.disk.full:
+            self._host.carry_out(
+                core.relay_failed(effect.infohash, "there is no room", self._host.steady_s())
+            )
+            return
+        self._machine.disk.files.setdefault(effect.path, [BLANK] * blocks)
+        self._relaying = effect.infohash
+        job = ImageJob(effect.torrent, bytes.fromhex(effect.infohash), effect.path, effect.length_bytes)
+        self._work.transfer.fetch(job, full_bitmap(blocks))
 
     def _is_whole(self, infohash: str, path: str, offset: int, length_bytes: int) -> bool:
         truth, content = self._parcel(infohash).blocks, self._machine.disk.files.get(path, ())

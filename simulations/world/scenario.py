@@ -68,6 +68,10 @@ class Scenario:
     """Of these, the last ones: their translators show each peer another port, so no two of them get a datagram to each other."""
     helpers: int = field(default=0, validator=ge(0))
     """Nodes (the first ones) that have no slots: they carry news, and help."""
+    relay_images: bool = False
+    """Whether helpers fetch images for sites that cannot reach each other."""
+    dials_back: bool = False
+    """Whether holders behind a translator dial nodes that can be dialled and want their image, as daemons do."""
     contacts: int = field(default=2, validator=ge(1))
     """Nodes of site 0 that every node knows by address from its configuration."""
     site_names_told: bool = True

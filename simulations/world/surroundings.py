@@ -65,6 +65,8 @@ class NodePlan:
     """What it is to a stack of boards; None where it has none."""
     slots: bool = True
     """It can install."""
+    relay_images: bool = False
+    """It fetches images for others."""
 
     @property
     def node_id(self) -> bytes:
@@ -276,7 +278,9 @@ class Surroundings:
             around = surroundings_of(swarm, store, trusted)
             power = PowerPart(plan.power, plan.node_id, store, around, rng, now_s, disk.power, disk.energy)
         return NodeCore(
-            NodeSettings(plan.name, plan.site_name, SOFTWARE, RESOURCE, plan.hardware, CHANNEL),
+            NodeSettings(
+                plan.name, plan.site_name, SOFTWARE, RESOURCE, plan.hardware, CHANNEL, plan.relay_images
+            ),
             swarm=swarm,
             store=store,
             trusted=trusted,

@@ -97,6 +97,7 @@ class World:
                 lan_bytes_per_s=scenario.lan_bytes_per_s,
                 wan_bytes_per_s=scenario.wan_bytes_per_s,
                 run_bytes=scenario.run_bytes,
+                dials_back=scenario.dials_back,
             ),
             maintainer=Maintainer(dice),
             update_settings=settings,
@@ -163,6 +164,7 @@ class World:
             site_name=f"site-{site}" if scenario.site_names_told else "",
             power=stack_settings(scenario, self._places, number, owners),
             slots=number >= scenario.helpers,
+            relay_images=scenario.relay_images and number < scenario.helpers,
         )
 
     def _new_stack(self) -> WorldStack | None:

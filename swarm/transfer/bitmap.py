@@ -15,6 +15,11 @@ def empty_bitmap(blocks: int) -> bytearray:
     return bytearray((blocks + 7) // 8)
 
 
+def full_bitmap(blocks: int) -> bytes:
+    """A bitmap with the bit of every block set."""
+    return b"\xff" * ((blocks + 7) // 8)
+
+
 def set_block(bitmap: bytearray, block: int) -> None:
     """Mark one block; `block` must lie within the bitmap."""
     bitmap[block >> 3] |= 0x80 >> (block & 7)

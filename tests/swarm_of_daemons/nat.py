@@ -165,9 +165,9 @@ def settle(
     *,
     slots: bool = False,
     more: str = "",
-    asks_router: bool = False,
+    transfer: str = "",
 ) -> NodeProcess:
-    """A node in a namespace: its own site, no multicast, the usual ports."""
+    """A node in a namespace: its own site, no multicast, the usual ports; `transfer`: more lines of that table."""
     node = cluster.add(name, slots=slots, more=more)
     node.program = ("ip", "netns", "exec", namespace, sys.executable, "-m", "fruitd")
     node.port, node.transfer_port = 47101, 47102
@@ -177,8 +177,7 @@ def settle(
     text = text.replace(
         "[swarm]\n", f"[swarm]\ncontacts = {contacts!r}\nbind = '0.0.0.0'\nport = 47101\n".replace("'", '"')
     )
-    mapped = "map_ports = true\n" if asks_router else ""
-    text = text.replace("[transfer]\n", f"[transfer]\nport = 47102\n{mapped}").replace(
+    text = text.replace("[transfer]\n", f"[transfer]\nport = 47102\n{transfer}").replace(
         "[node]\n", f'[node]\nsite = "{name}"\n'
     )
     file.write_text(text)

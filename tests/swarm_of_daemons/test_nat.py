@@ -176,3 +176,38 @@ def test_torrent_and_leaves_are_passed_on_between_two_symmetric_sites(
             assert status["seeding"] == []
         finally:
             cluster.close()
+
+
+def test_an_image_is_relayed_between_two_symmetric_sites_where_the_helper_may(
+    make_cluster: Callable[..., Cluster], maintainers: Maintainers, images: DemoImages
+) -> None:
+    """Behind translators that show each peer another port, neither ever gets a byte of an image from the other."""
+    with places() as wide:
+        cluster = make_cluster(beacon=False)
+        helper_place, helper_address = wide.open_place()
+        contacts = [f"{helper_address}:47101"]
+        helper = settle(cluster, "helper", helper_place, [], transfer="relay_images = true\n")
+        publisher = settle(cluster, "publisher", wide.behind(SYMMETRIC)[0], contacts)
+        site = settle(cluster, "site", wide.behind(SYMMETRIC)[0], contacts, slots=True)
+        for node in cluster.nodes:
+            node.start()
+        try:
+            everybody = [publisher, site]
+            cluster.wait(
+                "both know the helper", everybody, lambda s: s["peers"]["heard"] == 1, timeout_s=PATIENCE_S
+            )
+            publish(
+                publisher, maintainers.release(images.good[0], 1, cluster.settings.directory / "release-1")
+            )
+            cluster.wait("the release runs", [site], lambda s: _runs(s, 1), timeout_s=4 * PATIENCE_S)
+            status = helper.get("/v1/status")
+            assert status is not None
+            (row,) = status["seeding"]
+            assert (row["release"], row["parcel"]) == (1, False)
+            # Zeros of the image came from nowhere.
+            assert 0 < status["bytes"]["relay"] <= images.good[0].stat().st_size
+            told = helper.get("/v1/history")
+            assert told is not None
+            assert {"relaying", "relayed"} <= {event["what"] for event in told["events"]}
+        finally:
+            cluster.close()

@@ -31,7 +31,7 @@ def test_a_router_lets_strangers_in_where_it_is_asked_to(
         helper_place, helper_address = wide.open_place()
         helper = settle(cluster, "helper", helper_place, [])
         home_place, outer = wide.behind_mapper(tmp_path, upnp=upnp, natpmp=not upnp)
-        home = settle(cluster, "home", home_place, [f"{helper_address}:47101"], asks_router=True)
+        home = settle(cluster, "home", home_place, [f"{helper_address}:47101"], transfer="map_ports = true\n")
         # It knows nobody but the address of the router.
         stranger = settle(cluster, "stranger", wide.open_place()[0], [f"{outer}:47101"])
         helper.start()

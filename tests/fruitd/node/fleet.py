@@ -110,6 +110,7 @@ def make_core(
     *,
     start: bool = True,
     slots: bool = True,
+    relay_images: bool = False,
 ) -> NodeCore:
     """A node that has just started (or is about to), given these roots, with what it kept; with `slots` or none."""
     rng = random.Random(7)
@@ -120,7 +121,7 @@ def make_core(
     me = Me(identity.node_id, "node", "", 47101, 47102)
     roll = Roll(store, trusted)
     swarm = SwarmCore(me, SwarmSettings(), KEYRING, store, library.blob, rng, now_s, roll, trusted)
-    settings = NodeSettings("node", "", "fruitd test", RESOURCE, frozenset(hardware), "stable")
+    settings = NodeSettings("node", "", "fruitd test", RESOURCE, frozenset(hardware), "stable", relay_images)
     updater = Updater(journal or Journal(), UpdateSettings(), rng, strict=True) if slots else None
     core = NodeCore(
         settings, swarm=swarm, store=store, trusted=trusted, updater=updater, identity=identity,

@@ -12,6 +12,7 @@ import pytest
 from bep35 import metainfo
 from fruitd.node.core import NodeCore
 from fruitd.node.effects import FillSlot, NodeEffect
+from fruitd.node.library import Library
 from fruitd.node.passed_shelf import PASSED_BLOB_BYTES_MAX, PASSED_BYTES_MAX, PASSED_KEPT_S, PassedShelf
 from fruitd.node.passing_on import AGAIN_S, GUESS_S, PATIENCE_EACH_S, PATIENCE_S, PassingOn
 from fruitd.updater.journal import State
@@ -44,9 +45,15 @@ PATIENT_S = PATIENCE_S + 3 * PATIENCE_EACH_S
 class Helper:
     """A node under test, the peers it knows, and what they hold."""
 
-    def __init__(self, *releases: Signed, slots: bool = False) -> None:
+    def __init__(
+        self,
+        *releases: Signed,
+        slots: bool = False,
+        relay_images: bool = False,
+        library: Library | None = None,
+    ) -> None:
         self.now_s = NOW_S
-        self.core = make_core(hardware=("zero",), slots=slots)
+        self.core = make_core(hardware=("zero",), slots=slots, relay_images=relay_images, library=library)
         self.core.offer(make_manifest(1, *releases), self.now_s)
         self.blobs: dict[tuple[str, bytes], bytes] = {}
         for release in releases:
