@@ -154,7 +154,8 @@ class ByParcel:
         """Infohashes of what the manifest names."""
         found = self.manifest()
         rows = found[1].releases if found is not None else ()
-        return {named.infohash.hex() for row in rows for named in (row, *row.parcels)}
+        parcels = {parcel.infohash.hex() for row in rows for parcel in row.parcels}
+        return parcels | {row.infohash.hex() for row in rows}
 
     # ------------------------------------------------------------------ choosing
 
