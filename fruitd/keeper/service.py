@@ -20,7 +20,8 @@ from fruitd.keeper.restart import run_restart_command
 from fruitd.keeper.verdict import Belief, judge
 from fruitd.keeper.wire import Arm, Check, Commit, Facts, Lend, Paths, Request, Restart, SlotBytes
 from fruitd.logs import get_logger
-from fruitd.slots import read_back, slot
+from fruitd.slots import slot
+from fruitd.slots.leaves import read_leaves
 from swarm.durable import write_durably
 
 LEAVES_PER_MESSAGE = 64
@@ -146,11 +147,11 @@ class Keeper:
         leaves = b""
         try:
             os.posix_fadvise(descriptor, 0, length_bytes, os.POSIX_FADV_DONTNEED)
-            blocks = read_back.read_leaves(descriptor, length_bytes, _nothing, _nothing)
-            while batch := list(islice(blocks, LEAVES_PER_MESSAGE)):
-                leaves = b"".join(leaf or _UNREADABLE for _, leaf in batch)
-                subtrees += root_of(leaves.ljust(32 * LEAVES_PER_MESSAGE, b"\0"))
-                give_leaves(leaves)
+            with contextlib.closing(read_leaves(descriptor, length_bytes, _nothing, _nothing)) as blocks:
+                while batch := list(islice(blocks, LEAVES_PER_MESSAGE)):
+                    leaves = b"".join(leaf or _UNREADABLE for _, leaf in batch)
+                    subtrees += root_of(leaves.ljust(32 * LEAVES_PER_MESSAGE, b"\0"))
+                    give_leaves(leaves)
         finally:
             os.close(descriptor)
         if len(subtrees) == 32:

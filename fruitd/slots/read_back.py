@@ -7,20 +7,16 @@ against the image's leaves, whose root is what the maintainers signed.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from hashlib import sha256
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import trio
 
 from fruitd.errors import SlotError
+from fruitd.slots.leaves import read_leaves
 from swarm.transfer.bitmap import block_count
 from swarm.transfer.port import BLOCK_BYTES
-
-CHUNK_BYTES = 1024 * 1024
-"""Read at once, and how often cancelling is looked for. Larger only costs memory."""
-AHEAD_BYTES = 4 * 1024 * 1024
-"""The medium reads this far ahead while the processor hashes. Less leaves either idle; more only fills the page cache."""
 
 
 def check_blocking(
@@ -54,11 +50,8 @@ def check_blocking(
         except OSError as error:
             raise SlotError(f"slot {path} cannot be flushed: {error.strerror}") from error
         os.posix_fadvise(descriptor, 0, length_bytes, os.POSIX_FADV_DONTNEED)
-        return [
-            block
-            for block, leaf in read_leaves(descriptor, length_bytes, tell, checkpoint)
-            if leaf != leaves[32 * block : 32 * block + 32]
-        ]
+        with closing(read_leaves(descriptor, length_bytes, tell, checkpoint)) as found:
+            return [block for block, leaf in found if leaf != leaves[32 * block : 32 * block + 32]]
     finally:
         os.close(descriptor)
 
@@ -81,10 +74,11 @@ def leaves_of_slot(path: Path, length_bytes: int, checkpoint: Callable[[], None]
     descriptor = _open(path, os.O_RDONLY)
     try:
         leaves = bytearray()
-        for block, leaf in read_leaves(descriptor, length_bytes, lambda done: None, checkpoint):
-            if leaf is None:
-                raise SlotError(f"{path} cannot be read at byte {block * BLOCK_BYTES}")
-            leaves += leaf
+        with closing(read_leaves(descriptor, length_bytes, lambda done: None, checkpoint)) as found:
+            for block, leaf in found:
+                if leaf is None:
+                    raise SlotError(f"{path} cannot be read at byte {block * BLOCK_BYTES}")
+                leaves += leaf
         return bytes(leaves)
     finally:
         os.close(descriptor)
@@ -100,28 +94,3 @@ def _open(path: Path, flags: int) -> int:
         return os.open(path, flags | os.O_CLOEXEC)
     except OSError as error:
         raise SlotError(f"{path} cannot be opened: {error.strerror}") from error
-
-
-def read_leaves(
-    descriptor: int, length_bytes: int, tell: Callable[[float], None], checkpoint: Callable[[], None]
-) -> Iterator[tuple[int, bytes | None]]:
-    """Block and leaf of an open slot, in order; the leaf is None where the block cannot be read."""
-    chunk = memoryview(bytearray(min(CHUNK_BYTES, length_bytes)))
-    for offset in range(0, length_bytes, CHUNK_BYTES):
-        checkpoint()
-        os.posix_fadvise(descriptor, offset + CHUNK_BYTES, AHEAD_BYTES, os.POSIX_FADV_WILLNEED)
-        part = chunk[: min(CHUNK_BYTES, length_bytes - offset)]
-        whole = _read(descriptor, part, offset)
-        for start in range(0, len(part), BLOCK_BYTES):
-            data = part[start : start + BLOCK_BYTES]
-            # One bad sector must not condemn its whole neighbourhood: the number of bad blocks is told to people.
-            readable = whole or _read(descriptor, data, offset + start)
-            yield (offset + start) // BLOCK_BYTES, sha256(data).digest() if readable else None
-        tell(min(1.0, (offset + len(part)) / length_bytes))
-
-
-def _read(descriptor: int, into: memoryview, offset: int) -> bool:
-    try:
-        return os.preadv(descriptor, [into], offset) == len(into)
-    except OSError:
-        return False

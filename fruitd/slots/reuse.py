@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 
@@ -21,14 +22,13 @@ from attrs import frozen
 
 from fruitd.errors import RetryError, SlotError
 from fruitd.slots.block_index import BlockIndex
+from fruitd.slots.leaves import CHUNK_BYTES, is_hole, read_leaves
 from fruitd.slots.slot import open_exclusively
 from swarm.transfer.bitmap import block_count, empty_bitmap, has_block, set_block
 from swarm.transfer.port import BLOCK_BYTES
 
 STEP_BYTES = 4096
 """Windows begin at multiples of it: the block size of ext4 and squashfs. Half of it would hash twice as much for little."""
-CHUNK_BYTES = 1024 * 1024
-"""Read at once, and how often cancelling is looked for. Larger only costs memory."""
 SAMPLED_FROM_CHUNKS = 64
 """Sources from this size on are sampled first. Smaller ones take less than half a second."""
 STRIDE_CHUNKS = 16
@@ -87,13 +87,10 @@ class ReusePlan:
         short = 0 if has_block(self.present, last) else BLOCK_BYTES - self.size_of(last)
         return self.missing * BLOCK_BYTES - short
 
-    def take_in_place(self, first_block: int, data: memoryview) -> None:
-        """`data` is what the slot holds from this block on: whole blocks, or up to the image's end."""
-        blank = _is_zeros(data)
-        for offset in range(0, len(data), BLOCK_BYTES):
-            block = first_block + offset // BLOCK_BYTES
-            if not blank or self._leaf(block) == _ZERO_LEAF or block == self.blocks - 1:
-                self._take_at(block, data[offset : offset + self.size_of(block)])
+    def take_in_place(self, block: int, leaf: bytes) -> None:
+        """The slot holds what has this leaf at this block."""
+        if leaf == self._leaf(block):
+            self._mark(block)
 
     def take_zeros(self) -> Iterator[int]:
         """Missing blocks that are all zeros: they need no source. Marks each as in place."""
@@ -256,22 +253,19 @@ def _measured(path: Path) -> tuple[Path, int]:
 
 
 def _take_target(plan: ReusePlan, descriptor: int, length_bytes: int, progress: _Progress) -> None:
-    chunk = memoryview(bytearray(CHUNK_BYTES))
-    for offset in range(0, length_bytes, CHUNK_BYTES):
-        part = chunk[: min(CHUNK_BYTES, length_bytes - offset)]
-        if _is_hole(descriptor, offset, len(part)):
-            part[:] = _ZEROS[: len(part)]
-            plan.take_in_place(offset // BLOCK_BYTES, part)
-        elif (count := _read(descriptor, part, offset)) or not part:
-            plan.take_in_place(offset // BLOCK_BYTES, part[:count])
-        else:
-            # A bad sector costs its block: writing it anew is what makes a card put a good one in its place.
-            for at in range(0, len(part), BLOCK_BYTES):
-                block = part[at : at + BLOCK_BYTES]
-                plan.take_in_place(
-                    (offset + at) // BLOCK_BYTES, block[: _read(descriptor, block, offset + at)]
-                )
-        progress.step(len(part))
+    """A block that cannot be read is missing: writing it anew is what makes a card put a good sector in its place."""
+
+    def checkpoint() -> None:
+        progress.step(min(CHUNK_BYTES, length_bytes))
+
+    with closing(read_leaves(descriptor, length_bytes, _nothing, checkpoint, ahead_bytes=0)) as found:
+        for block, leaf in found:
+            if leaf is not None:
+                plan.take_in_place(block, leaf)
+
+
+def _nothing(_done: float) -> None:
+    """Progress is told for slot and sources together."""
 
 
 def _take_source(plan: ReusePlan, path: Path, size_bytes: int, writer: _Writer, progress: _Progress) -> None:
@@ -334,18 +328,9 @@ class _Source:
 def _read(descriptor: int, into: memoryview, offset: int) -> int:
     """Read as much as there is; nothing where the medium fails, since other sources may do."""
     try:
-        if _is_hole(descriptor, offset, len(into)):
+        if is_hole(descriptor, offset, len(into)):
             into[:] = _ZEROS[: len(into)]
             return len(into)
         return os.preadv(descriptor, [into], offset)
     except OSError:
         return 0
-
-
-def _is_hole(descriptor: int, offset: int, size_bytes: int) -> bool:
-    """Is there nothing in this part of a sparse file? Reading it would fill the page cache with zeros."""
-    try:
-        return os.lseek(descriptor, offset, os.SEEK_DATA) >= offset + size_bytes
-    except OSError as error:
-        # ENXIO: a hole up to the end, or beyond it. Block devices know no holes: EINVAL.
-        return error.errno == errno.ENXIO and offset + size_bytes <= os.lseek(descriptor, 0, os.SEEK_END)

@@ -1,0 +1,109 @@
+"""The leaves of what lies in a slot or an image file: read and hashed chunk by chunk, by two threads beside each other, in order.
+
+Reading and hashing both let go of the interpreter: two processors work, and a medium is read while what it gave is hashed.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from hashlib import sha256
+
+from swarm.transfer.port import BLOCK_BYTES
+
+CHUNK_BYTES = 1024 * 1024
+"""Read at once, and how often cancelling is looked for. Larger only costs memory."""
+AHEAD_BYTES = 4 * 1024 * 1024
+"""The medium reads this far ahead while the processor hashes. Less leaves either idle; more only fills the page cache."""
+THREADS = 2
+"""One more chunk than that stands in memory. More: the interpreter between two hashes is the bound; one: half a Pi is idle."""
+_ZEROS = bytes(CHUNK_BYTES)
+_ZERO_LEAF = sha256(bytes(BLOCK_BYTES)).digest()
+
+
+def read_leaves(
+    descriptor: int,
+    length_bytes: int,
+    tell: Callable[[float], None],
+    checkpoint: Callable[[], None],
+    *,
+    ahead_bytes: int = AHEAD_BYTES,
+) -> Iterator[tuple[int, bytes | None]]:
+    """Block and leaf of an open slot or image, in order; the leaf is None where the block cannot be read.
+
+    Close what this gives before the descriptor: threads read from it until then.
+
+    Args:
+        descriptor: open for reading.
+        length_bytes: of the image.
+        tell: called with 0..1 as the work goes on, in the caller's thread.
+        checkpoint: called about once per MiB, likewise; may raise to cancel.
+        ahead_bytes: how far the kernel is to read ahead; 0: as it likes.
+    """
+    buffers = [memoryview(bytearray(min(CHUNK_BYTES, length_bytes))) for _ in range(THREADS + 1)]
+    going: deque[Future[list[bytes | None]]] = deque()
+    block = 0
+    with ThreadPoolExecutor(THREADS, "leaves") as pool:
+        for number, offset in enumerate(range(0, length_bytes, CHUNK_BYTES)):
+            if ahead_bytes:
+                os.posix_fadvise(descriptor, offset + CHUNK_BYTES, ahead_bytes, os.POSIX_FADV_WILLNEED)
+            part = buffers[number % len(buffers)][: min(CHUNK_BYTES, length_bytes - offset)]
+            going.append(pool.submit(_leaves_in, descriptor, part, offset))
+            last = offset + CHUNK_BYTES >= length_bytes
+            # The oldest has to be done before the next is begun, in its buffer.
+            while going and (last or len(going) == len(buffers)):
+                checkpoint()
+                for leaf in going.popleft().result():
+                    yield block, leaf
+                    block += 1
+                tell(min(1.0, block * BLOCK_BYTES / length_bytes))
+
+
+def is_hole(descriptor: int, offset: int, size_bytes: int) -> bool:
+    """Is there nothing in this part of a sparse file? Reading it would fill the page cache with zeros."""
+    try:
+        return os.lseek(descriptor, offset, os.SEEK_DATA) >= offset + size_bytes
+    except OSError as error:
+        # ENXIO: a hole up to the end, or beyond it. Block devices know no holes: EINVAL.
+        return error.errno == errno.ENXIO and offset + size_bytes <= os.lseek(descriptor, 0, os.SEEK_END)
+
+
+def _leaves_in(descriptor: int, part: memoryview, offset: int) -> list[bytes | None]:
+    """Of a chunk that begins at a block, read into `part`."""
+    blank = _blank(descriptor, part, offset)
+    whole = blank or _read(descriptor, part, offset)
+    leaves: list[bytes | None] = []
+    for start in range(0, len(part), BLOCK_BYTES):
+        data = part[start : start + BLOCK_BYTES]
+        # One bad sector must not condemn its whole neighbourhood: the number of bad blocks is told to people.
+        readable = whole or _read(descriptor, data, offset + start)
+        leaves.append(_leaf_of(data) if readable else None)
+    return leaves
+
+
+def _leaf_of(data: memoryview) -> bytes:
+    # Compares memory; `==` on a view would go through it byte by byte.
+    if len(data) == BLOCK_BYTES and _ZEROS.startswith(data):
+        return _ZERO_LEAF
+    return sha256(data).digest()
+
+
+def _blank(descriptor: int, part: memoryview, offset: int) -> bool:
+    """Zeros, without reading them."""
+    try:
+        blank = is_hole(descriptor, offset, len(part))
+    except OSError:
+        return False
+    if blank:
+        part[:] = _ZEROS[: len(part)]
+    return blank
+
+
+def _read(descriptor: int, into: memoryview, offset: int) -> bool:
+    try:
+        return os.preadv(descriptor, [into], offset) == len(into)
+    except OSError:
+        return False
