@@ -10,6 +10,8 @@ somebody else says that he holds it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from attrs import define
 
 from fruitd.amounts import size
@@ -19,7 +21,9 @@ from fruitd.node.library import Library
 from fruitd.node.passing_on import PassingOn
 from fruitd.node.powering import Powering
 from fruitd.power.part import PowerPart
+from fruitd.updater.effects import Effect as UpdateEffect
 from fruitd.updater.effects import Note
+from fruitd.updater.journal import State, Target
 from fruitd.updater.machine import Updater
 from fruitd.updater.table import WORKING
 from swarm.core import SwarmCore
@@ -166,15 +170,32 @@ class Relaying(Powering):
         release = self._relayed
         if release is None or now_s < self._relay_due_s:
             return []
-        infohash = release.infohash.hex()
         if not self._may_relay():
-            self._forget_relayed()
-            return [StopSeed(infohash), *self._tell_holdings(now_s)]
+            return self._stop_relaying(release, now_s)
         self._relay_due_s = now_s + OFFER_PEERS_EVERY_S
         holders = self.swarm.holders(release.infohash)
         peers = tuple(transfer_peer(peer) for peer in holders if peer.transfer_port)
         seek = self._from_swarm(self.swarm.seek_holders(release.infohash, now_s), now_s)
-        return [OfferPeers(infohash, peers, self._transfer_mates()), *seek]
+        return [OfferPeers(release.infohash.hex(), peers, self._transfer_mates()), *seek]
+
+    def _updated(
+        self,
+        updater: Updater,
+        asked: Iterable[UpdateEffect],
+        before: tuple[State, Target | None],
+        now_s: float,
+    ) -> Effects:
+        """An update of this node's own begins, perhaps of the very image that is on its way: first that is stopped."""
+        effects = super()._updated(updater, asked, before, now_s)
+        if self._relayed is None or self._may_relay():
+            return effects
+        return [*self._stop_relaying(self._relayed, now_s), *effects]
+
+    def _stop_relaying(self, release: Release, now_s: float) -> Effects:
+        """What has come stays in the cache: if it is still sought later on, the rest is fetched."""
+        self._forget_relayed()
+        self._relay_again_s.pop(release.infohash, None)
+        return [StopSeed(release.infohash.hex()), *self._tell_holdings(now_s)]
 
     def _forget_relayed(self) -> None:
         self._relayed, self._relay_due_s = None, float("inf")

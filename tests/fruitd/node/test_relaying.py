@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import pytest
 
-from fruitd.node.effects import DropParcel, KeepShare, NodeEffect, OfferPeers, RelayImage, StopSeed
+from fruitd.node.effects import DropParcel, FillSlot, KeepShare, NodeEffect, OfferPeers, RelayImage, StopSeed
 from fruitd.node.library import Library
 from fruitd.node.parcel_cache import ParcelCache
 from fruitd.node.relaying import AGAIN_S, PATIENCE_S
@@ -17,7 +17,7 @@ from fruitd.updater.journal import State
 from swarm.address import Address
 from swarm.me import HOLDING_BYTES
 from swarm.wire import Holders, Who
-from tests.fruitd.node.fleet import Signed, make_manifest, make_release, state_of
+from tests.fruitd.node.fleet import Signed, make_manifest, make_release, only, state_of
 from tests.fruitd.node.test_passing_on import ASKER, ENVELOPE, HOLDER, Helper, root_of
 
 MIB = 1024 * 1024
@@ -179,6 +179,8 @@ def test_nothing_is_relayed_over_a_line_that_images_may_not_use() -> None:
     relay.core.set_able("over quota", relay.now_s)
     assert begun.infohash in [stopped.infohash for stopped in found(relay.wakes_up(), StopSeed)]
     assert not found(relay.wakes_up(), OfferPeers)
+    relay.core.set_able(None, relay.now_s)
+    assert relay.sought_patiently(one) == [begun]
 
 
 def test_an_update_of_its_own_goes_first() -> None:
@@ -187,8 +189,11 @@ def test_an_update_of_its_own_goes_first() -> None:
     relay = Relay(other, slots=True)
     (begun,) = relay.sought_patiently(other)
     relay.core.library.leaves.put(root_of(own), own.leaves, relay.now_s)
-    relay.core.publish(make_manifest(2, other, own), own.torrent, None, relay.now_s)
+    effects = relay.core.publish(make_manifest(2, other, own), own.torrent, None, relay.now_s)
     assert state_of(relay.core) is State.REUSING
-    assert begun.infohash in [stopped.infohash for stopped in found(relay.wakes_up(), StopSeed)]
+    stopped, filled = only(effects, StopSeed), only(effects, FillSlot)
+    assert stopped.infohash == begun.infohash
+    assert effects.index(stopped) < effects.index(filled)
+    assert not found(relay.wakes_up(), OfferPeers)
     relay.now_s += AGAIN_S
     assert relay.sought_patiently(other) == []
