@@ -288,7 +288,7 @@ class SwarmCore(Obtaining):
             chosen = sample(others, self._settings.hot_peers, self._rng)
         else:
             quiet = [peer for peer in others if peer.info.same_site]
-            chosen = [*self._presence.links(now_s), *sample(quiet, 1, self._rng)]
+            chosen = [*self._presence.links(), *sample(quiet, 1, self._rng)]
         effects: Effects = [*self._presence.ask(chosen, now_s)]
         far, unheard = self._presence.far(), self._presence.unheard(now_s)
         if self._mates.wants_more(len(unheard), now_s):

@@ -16,12 +16,14 @@ from attrs import evolve, frozen
 
 from swarm.address import Address
 from swarm.discovery.beacon import Beacon, silence_s
+from swarm.discovery.elsewhere import LOOK_AGAIN_S, Elsewhere
 from swarm.discovery.introductions import Introductions
 from swarm.discovery.membership import Do
 from swarm.discovery.peers import Heard, Peer, PeerTable, sample
 from swarm.discovery.shut_in import ShutIn
 from swarm.effects import CloseTunnel, OpenTunnel, SendDatagram
 from swarm.envelope import Envelope
+from swarm.links import Links
 from swarm.me import ECHO_BYTES, HOLDING_BYTES, HOLDINGS_MAX, Hello, Me
 from swarm.questions import Questions
 from swarm.settings import SwarmSettings
@@ -48,16 +50,6 @@ small datagrams every few seconds while fetching."""
 CONTACTS_AFTER_S = 1.0
 """Contacts are asked only after the beacon had time to tell whether this site has somebody who speaks to them already. Longer
 delays a node that is alone; shorter lets every node of a site that starts call out."""
-LINKS = 2
-"""Peers of other sites that the one who speaks for its site keeps talking to; as many keep talking to it. Fewer: one that fails
-is felt; more: more traffic over the uplink while nothing happens."""
-LINK_LIVES_S = 90.0
-"""A peer of another site that asked something this lately keeps a link to this node: what is new reaches it also behind NAT."""
-LOOK_AGAIN_S = 5.0
-"""Least time between two pings of a node that was given up and whose multicast is heard, or that was heard elsewhere."""
-BURST_S = 1.0
-"""A node with several interfaces sends its beacon by all of them at once; within this time all copies are here. Longer: a mate
-that moved is followed later; shorter: a busy Pi takes the copy from the address in use for lost, and asks."""
 OWN_ADDRESSES_MAX = 32
 """Own addresses that are remembered, so that nobody's hearsay makes this node knock at itself."""
 
@@ -106,10 +98,8 @@ class Presence:
         self.calling = False
         """This node looks in other sites for something small that its own did not give it in time."""
         self.shut_in = ShutIn()
-        self._links: list[bytes] = []
+        self._links = Links(rng)
         self._own_addresses: dict[Address, None] = {}
-        self._looks: dict[bytes, float] = {}
-        """Mates whose multicast came from elsewhere, and when to look whether they are still where they were."""
         self._announce_due_s = float("inf")
         self._announced_s = float("-inf")
         self._widely = False
@@ -117,6 +107,7 @@ class Presence:
         self.table = PeerTable(
             me.site, peers_max=settings.peers_max, per_host_max=settings.peers_per_host_max
         )
+        self._elsewhere = Elsewhere(self.table, rng)
         self.site = Site(me.node_id, self.table, rng, now_s)
         self._watch = SiteWatch(self.site, self.table, envelope, self._ping_peer, beacon=settings.beacon)
 
@@ -152,11 +143,7 @@ class Presence:
 
     def linked(self, now_s: float) -> list[Peer]:
         """Peers of other sites that a datagram reaches most likely: those this node talks to, or that talk to it."""
-        return [
-            peer
-            for peer in self.far()
-            if peer.info.node_id in self._links or now_s - peer.knocked_s < LINK_LIVES_S
-        ]
+        return self._links.linked(self.far(), now_s)
 
     @property
     def next_s(self) -> float:
@@ -166,8 +153,7 @@ class Presence:
         times.append(self.site.membership.next_s)
         if self._settings.beacon:
             times.append(self._beacon.due_s)
-        pending = (min(each.values(), default=float("inf")) for each in (self._doubts, self._looks))
-        return min(*times, *pending)
+        return min(*times, self._elsewhere.next_s, *self._doubts.values())
 
     # ------------------------------------------------------------------ what others tell
 
@@ -242,8 +228,9 @@ class Presence:
         sends: list[SendDatagram | CloseTunnel] = []
         sends += self._answers(hello, heard, source, now_s, multicast=multicast)
         peer = self.table.get(hello.me.node_id)
-        if peer is not None and source != peer.info.address:
-            sends += self._heard_elsewhere(peer, heard, now_s, multicast=multicast)
+        moved = peer is not None and source != peer.info.address
+        if peer is not None and moved and self._elsewhere.heard(peer, heard, now_s, multicast=multicast):
+            sends.append(self._ping_peer(peer, now_s))
         if heard in (Heard.DOUBTED, Heard.FULL) or peer is None:
             return Greeting(tuple(sends))
         if hello.ping and not multicast:
@@ -344,27 +331,9 @@ class Presence:
                 sends, gone = self._watch.on_suspicion(message, source, now_s)
                 return sends, self._gone(gone, now_s)
 
-    def links(self, now_s: float) -> list[Peer]:
-        """Whom the one that speaks for its site asks in a quiet round: its links, and somebody else now and then.
-
-        Links stay as long as they answer; one that is lost is replaced from those known. So the overlay between sites is made
-        of few, long-lived links, each kept up from inside.
-        """
-        far = {peer.info.node_id: peer for peer in self.far()}
-        self._links = [node_id for node_id in self._links if node_id in far and not far[node_id].strikes]
-        rank = self.site.news_rank()
-        if rank is None:
-            return []
-        wanted = LINKS if rank == 0 else 0
-        others = [peer for node_id, peer in far.items() if node_id not in self._links]
-        while len(self._links) < wanted and others:
-            chosen = sample(others, 1, self._rng)[0]
-            self._links.append(chosen.info.node_id)
-            others.remove(chosen)
-        asked = [far[node_id] for node_id in self._links[:wanted]]
-        if others and self._rng.random() < 0.5:
-            asked += sample(others, 1, self._rng)
-        return asked
+    def links(self) -> list[Peer]:
+        """Whom the one that speaks for its site asks in a quiet round."""
+        return self._links.asked(self.far(), self.site.news_rank())
 
     def digests(self, peer: Peer) -> tuple[bytes, bytes | None]:
         """Ours and its own, over what the two of us have to agree about."""
@@ -399,44 +368,12 @@ class Presence:
             sends.append(self.ping(source, b"", now_s))
         return sends
 
-    def _heard_elsewhere(
-        self, peer: Peer, heard: Heard, now_s: float, *, multicast: bool
-    ) -> list[SendDatagram]:
-        """A hello of this peer came, and not from the address in use.
-
-        That one is in use for as long as it is heard or answers. A beacon from elsewhere alone, without its copy from the address
-        in use, is looked into; so is whatever comes to this node only.
-        """
-        if multicast:
-            if now_s - peer.here.heard_s >= BURST_S or heard is Heard.DOUBTED:
-                due_s = now_s + BURST_S * self._rng.uniform(1.0, 2.0)
-                self._looks.setdefault(peer.info.node_id, due_s)
-        elif heard is Heard.DOUBTED and peer.here.multicast and now_s - peer.pinged_s > LOOK_AGAIN_S:
-            return [self._ping_peer(peer, now_s)]
-        return []
-
     def _look_after(self, now_s: float) -> list[SendDatagram]:
-        """Ask those whose beacon came from elsewhere.
-
-        Who was heard from the address in use, too, is asked at the other only, until it answers there, by a few of the site at a
-        time: its connections from there are then taken for those of a mate. Otherwise both are asked, and if the one in use gives
-        no answer, `_chase_unanswered` turns to the other. Whoever only answers there, and is heard from elsewhere only, is asked
-        again when a neighbour would be missed.
-        """
+        """Ask those whose beacon came from elsewhere; `_chase_unanswered` turns to there if the address in use gives no answer."""
         sends: list[SendDatagram] = []
-        for node_id in [node_id for node_id, due_s in self._looks.items() if due_s <= now_s]:
-            del self._looks[node_id]
-            peer = self.table.get(node_id)
-            if peer is None:
-                continue
-            silent = now_s - peer.here.heard_s >= 3 * BURST_S
-            lately = now_s - peer.looked_s < self._silence_s()
-            answers_only = peer.here.multicast_s <= peer.looked_s <= peer.here.heard_s
-            if silent and not (lately and answers_only):
+        for peer, both in self._elsewhere.due(now_s, self._silence_s(), self._welcomes):
+            if both:
                 sends.append(self._ping_peer(peer, now_s))
-            elif silent or lately or not self._welcomes():
-                continue
-            peer.looked_s = now_s
             sends += self._ask_elsewhere(peer, now_s)
         return sends
 

@@ -11,6 +11,7 @@ from attrs import evolve
 
 from swarm.address import Address
 from swarm.core import SwarmSettings
+from swarm.discovery.elsewhere import BURST_S
 from swarm.effects import (
     BlobFetched,
     Equivocation,
@@ -26,7 +27,6 @@ from swarm.envelope import Envelope
 from swarm.errors import RefusedError
 from swarm.me import Hello
 from swarm.news.record import Record
-from swarm.presence import BURST_S
 from swarm.wire import DATAGRAM_BYTES_MAX, Have, Push
 from tests.swarm.core.village import FORGED, KEYRING, Resident, Village, manifest, node_id, status
 

@@ -10,11 +10,11 @@ from swarm.address import Address
 from swarm.core import SwarmSettings
 from swarm.discovery.beacon import JITTER
 from swarm.discovery.dht.messages import Contact, Told
+from swarm.discovery.elsewhere import BURST_S
 from swarm.discovery.meeting import Go, Meet
 from swarm.effects import OpenStream, SendDatagram
 from swarm.envelope import Envelope
 from swarm.me import Hello, Me
-from swarm.presence import BURST_S
 from swarm.wire import Holders, Sync, SyncReply, decode_datagram, decode_reply, encode
 from tests.swarm.core.village import KEYRING, UDP_HEADER_BYTES, Resident, Village, manifest, node_id
 
