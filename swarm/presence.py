@@ -369,7 +369,7 @@ class Presence:
         return sends
 
     def _look_after(self, now_s: float) -> list[SendDatagram]:
-        """Ask those whose beacon came from elsewhere; `_chase_unanswered` turns to there if the address in use gives no answer."""
+        """Ask those whose beacon came from elsewhere; `_chase_unanswered` turns there if the one in use is silent."""
         sends: list[SendDatagram] = []
         for peer, both in self._elsewhere.due(now_s, self._silence_s(), self._welcomes):
             if both:
