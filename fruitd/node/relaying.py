@@ -38,7 +38,10 @@ PATIENCE_S = 30.0
 """An image has been sought for so long at least. Shorter: fetched for somebody who is just about to be brought together with a
 holder; longer: the wait of who cannot be."""
 FORGET_S = 600.0
-"""Sought again after so long a silence, it is sought anew."""
+"""Sought again after so long a silence, it is sought anew; and what is on its way is stopped. Shorter: for a seeker that starts
+anew; longer: this node's line is used for nobody."""
+WHOLE_S = 24 * 3600.0
+"""An image that is not here by then makes way for others that are sought: its holder may have lied, or be gone."""
 AGAIN_S = 6 * 3600.0
 """One image is fetched for others once in this time. Shorter: where the room is too small for two that are sought in turn, both
 go over this node's line again and again; longer: who comes when it has been dropped waits."""
@@ -72,6 +75,7 @@ class Relaying(Powering):
         self._relay_images = relay_images
         self._relayed: Release | None = None
         """On its way."""
+        self._relayed_since_s = 0.0
         self._relay_due_s = float("inf")
         self._relay_again_s: dict[bytes, float] = {}
         self._sought: dict[bytes, _Sought] = {}
@@ -99,7 +103,6 @@ class Relaying(Powering):
         release = self._relayed
         if release is None or release.infohash.hex() != infohash:
             return []
-        self._forget_relayed()
         note = Note("not relayed", f"the image for others: {why}", release.release, release.version)
         return [note, *self._drop(infohash), *self._tell_holdings(now_s)]
 
@@ -107,7 +110,7 @@ class Relaying(Powering):
 
     def _holders_sought(self, sought: HoldersSought, now_s: float) -> Effects:
         """A peer knows nobody whom it could get an image from, or not enough of them."""
-        if not self._relay_images or self._relayed is not None or not self._may_relay():
+        if not self._relay_images or not self._may_relay():
             return []
         release = next((r for r in self.passing_on.releases() if r.infohash.startswith(sought.holding)), None)
         if release is None or not self.swarm.elsewhere(sought.asker.host):
@@ -117,7 +120,7 @@ class Relaying(Powering):
             return []
         if not self.passing_on.held_by_another(infohash, host, now_s) or not self._patient(infohash, now_s):
             return []
-        if now_s < self._relay_again_s.get(infohash, float("-inf")):
+        if self._relayed is not None or now_s < self._relay_again_s.get(infohash, float("-inf")):
             return []
         torrent = self.library.blob("torrent", release.torrent_sha256)
         if torrent is None:
@@ -152,7 +155,7 @@ class Relaying(Powering):
             return [Note("not relayed", words, release.release, release.version)]
         dropped = [effect for other in going for effect in self._drop(other)]
         self.library.shelve(torrent)
-        self._relayed = release
+        self._relayed, self._relayed_since_s = release, now_s
         self._relay_due_s = now_s
         words = f"fetching the image, {size(release.length_bytes)}, for sites that cannot reach each other"
         return [
@@ -172,6 +175,9 @@ class Relaying(Powering):
             return []
         if not self._may_relay():
             return self._stop_relaying(release, now_s)
+        sought = self._sought.get(release.infohash)
+        if now_s - self._relayed_since_s > WHOLE_S or sought is None or now_s - sought.last_s > FORGET_S:
+            return self.relay_failed(release.infohash.hex(), "it did not come, or nobody seeks it", now_s)
         self._relay_due_s = now_s + OFFER_PEERS_EVERY_S
         holders = self.swarm.holders(release.infohash)
         peers = tuple(transfer_peer(peer) for peer in holders if peer.transfer_port)

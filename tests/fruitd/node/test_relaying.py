@@ -11,7 +11,7 @@ import pytest
 from fruitd.node.effects import DropParcel, FillSlot, KeepShare, NodeEffect, OfferPeers, RelayImage, StopSeed
 from fruitd.node.library import Library
 from fruitd.node.parcel_cache import ParcelCache
-from fruitd.node.relaying import AGAIN_S, PATIENCE_S
+from fruitd.node.relaying import AGAIN_S, FORGET_S, PATIENCE_S, WHOLE_S
 from fruitd.updater.effects import Note
 from fruitd.updater.journal import State
 from swarm.address import Address
@@ -150,6 +150,36 @@ def test_an_image_that_cannot_be_fetched_is_dropped() -> None:
     assert relay.core.library.holdings(None) == []
     assert not found(relay.wakes_up(), OfferPeers)
     assert relay.core.image_relayed(begun.infohash, relay.now_s) == []
+
+
+def test_an_image_that_nobody_seeks_any_more_is_not_waited_for() -> None:
+    """Its holder may be gone for good, and no other image would be relayed any more."""
+    one = make_release(1)
+    relay = Relay(one)
+    (begun,) = relay.sought_patiently(one)
+    for _ in range(3):
+        relay.now_s += FORGET_S * 0.9
+        relay.sought(one)
+        assert not found(relay.wakes_up(), StopSeed)
+    relay.now_s += FORGET_S
+    effects = relay.wakes_up()
+    assert [stopped.infohash for stopped in found(effects, StopSeed)] == [begun.infohash]
+    assert relay.core.library.holdings(None) == []
+
+
+def test_an_image_that_does_not_come_makes_way() -> None:
+    """A liar who says he holds it, and a friend who goes on asking, would end all relaying here."""
+    one = make_release(1)
+    relay = Relay(one)
+    relay.sought_patiently(one)
+    begun_s = relay.now_s
+    while relay.now_s - begun_s < WHOLE_S - FORGET_S:
+        relay.now_s += FORGET_S / 2
+        relay.sought(one)
+        assert not found(relay.wakes_up(), StopSeed)
+    relay.now_s = begun_s + WHOLE_S
+    relay.sought(one)
+    assert found(relay.wakes_up(), StopSeed)
 
 
 def test_one_image_at_a_time_and_each_once_in_a_while() -> None:
