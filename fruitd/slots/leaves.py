@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import sha256
 
@@ -31,7 +31,7 @@ def read_leaves(
     checkpoint: Callable[[], None],
     *,
     ahead_bytes: int = AHEAD_BYTES,
-) -> Iterator[tuple[int, bytes | None]]:
+) -> Generator[tuple[int, bytes | None], None, None]:
     """Block and leaf of an open slot or image, in order; the leaf is None where the block cannot be read.
 
     Close what this gives before the descriptor: threads read from it until then.
