@@ -19,9 +19,9 @@ CHUNK_BYTES = 1024 * 1024
 AHEAD_BYTES = 4 * 1024 * 1024
 """The medium reads this far ahead while the processor hashes. Less leaves either idle; more only fills the page cache."""
 THREADS = 2
-"""One more chunk than that stands in memory. 128 MiB on two processors with SHA instructions: 0.11 s instead of 0.13, for 0.2 s of
-processor; with a hash four times as slow, as boards without them have: 0.30 instead of 0.50, for 0.56. More threads would wait for
-the interpreter."""
+"""One more chunk than that is in memory. 128 MiB on two processors with SHA instructions take 0.11 s instead of 0.13, and 0.2 s
+of processor; with a hash four times as slow, as on boards without them, 0.30 instead of 0.50, and 0.56. More would wait for the
+interpreter."""
 _ZERO_LEAF = sha256(bytes(BLOCK_BYTES)).digest()
 
 
