@@ -40,7 +40,7 @@ class RelayJobs:
         match event:
             case ImageFetched():
                 self._end()
-                self._jobs.begin(f"flush {infohash}", self._flush, infohash)
+                self._jobs.begin(f"relay {infohash}", self._flush, infohash)
             case TransferStopped(why=why):
                 self._end()
                 self._failed(infohash, why)
@@ -66,6 +66,9 @@ class RelayJobs:
         except FruitError as error:
             self._failed(effect.infohash, str(error))
             return
+        await (
+            trio.lowlevel.checkpoint_if_cancelled()
+        )  # a thread that was past its last look returns as if nothing had been
         self.fetching, self._path = effect.infohash, effect.path
         self._jobs.is_busy()
         infohash = bytes.fromhex(effect.infohash)
@@ -81,6 +84,7 @@ class RelayJobs:
         except FruitError as error:
             self._failed(infohash, str(error))
             return
+        await trio.lowlevel.checkpoint_if_cancelled()  # stopped meanwhile: nothing is served
         self._jobs.seeding[infohash] = self._path
         daemon.submit(daemon.journaled.image_relayed(infohash, daemon.time.now_s()))
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import sha256
 
+from fruitd.slots.slot import read_whole
 from swarm.transfer.port import BLOCK_BYTES
 
 CHUNK_BYTES = 1024 * 1024
@@ -79,11 +80,11 @@ def _leaves_in(descriptor: int, part: memoryview, offset: int) -> list[bytes | N
         return [
             _ZERO_LEAF if len(each) == BLOCK_BYTES else sha256(bytes(len(each))).digest() for each in blocks
         ]
-    if _read(descriptor, part, offset):
+    if read_whole(descriptor, part, offset):
         return [sha256(each).digest() for each in blocks]
     # One bad sector must not condemn its whole neighbourhood: the number of bad blocks is told to people.
     return [
-        sha256(each).digest() if _read(descriptor, each, offset + number * BLOCK_BYTES) else None
+        sha256(each).digest() if read_whole(descriptor, each, offset + number * BLOCK_BYTES) else None
         for number, each in enumerate(blocks)
     ]
 
@@ -92,12 +93,5 @@ def _is_blank(descriptor: int, offset: int, size_bytes: int) -> bool:
     """Zeros that need not be read."""
     try:
         return is_hole(descriptor, offset, size_bytes)
-    except OSError:
-        return False
-
-
-def _read(descriptor: int, into: memoryview, offset: int) -> bool:
-    try:
-        return os.preadv(descriptor, [into], offset) == len(into)
     except OSError:
         return False

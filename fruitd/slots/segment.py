@@ -18,7 +18,7 @@ from attrs import define, frozen
 from bep35.metainfo import Metainfo
 from fruitd.errors import RetryError, SlotError
 from fruitd.slots.parcel_file import is_damaged, read_part
-from fruitd.slots.slot import open_exclusively
+from fruitd.slots.slot import open_exclusively, read_whole
 from swarm.errors import RefusedError
 from swarm.parcel.header import Parcel, Segment
 from swarm.parcel.limits import BLOCK_BYTES, HASH_BYTES
@@ -141,18 +141,11 @@ def _reader(descriptor: int) -> Callable[[int, memoryview], None]:
     """Fills a buffer from an image; with zeros where that cannot be read. The blocks that use those come out wrong."""
 
     def read(offset: int, into: memoryview) -> None:
-        if _read_whole(descriptor, into, offset):
+        if read_whole(descriptor, into, offset):
             return
         for at in range(0, len(into), STEP_BYTES):
             part = into[at : at + STEP_BYTES]
-            if not _read_whole(descriptor, part, offset + at):
+            if not read_whole(descriptor, part, offset + at):
                 part[:] = bytes(len(part))
 
     return read
-
-
-def _read_whole(descriptor: int, into: memoryview, offset: int) -> bool:
-    try:
-        return os.preadv(descriptor, [into], offset) == len(into)
-    except OSError:
-        return False
