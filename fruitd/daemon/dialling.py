@@ -1,17 +1,23 @@
-"""Getting image bytes from and to nodes that no plain dial reaches: both sides dial at once, over uTP (BEP-29).
+"""Getting image bytes from and to nodes: a plain dial where that gets through, and both sides at once where it does not (BEP-29).
 
-A node that fetches asks a far holder, by a datagram, to dial it, and dials itself in the same moment. If one of the two is
-open, the one that is not comes to it; if neither is, their dials open the doors for each other.
+Each holder in another site is tried first, by a connection that is closed again. If that gets nowhere, the holder is asked by a
+datagram to dial this node, which dials it in the same moment, over uTP: if one of the two is open, the one that is not comes to
+it; if neither is, their dials open the doors for each other. libtorrent cannot be left to find that out: it dials everybody over
+uTP as long as that is allowed, and waits five seconds for a plain dial to fail.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import trio
+from attrs import evolve, frozen
+
 from swarm.address import Address
+from swarm.discovery.gateway import ranked
 from swarm.discovery.meeting import HOLDING_BYTES, Dial
+from swarm.discovery.peers import PeerInfo
 from swarm.effects import DialWanted
 from swarm.transfer.port import TransferPeer
 
@@ -20,8 +26,21 @@ if TYPE_CHECKING:
 
 ASKED_MAX = 8
 """Far holders asked at once to dial."""
-IN_VAIN_MAX = 1
-"""An open node dials plainly so often before it asks to be dialled: TCP is quicker where it gets through."""
+TRY_S = 1.5
+"""So long a plain dial may take to get through. Shorter: uTP where TCP would have got through, which takes twice the processor
+time, is several times as slow on a LAN, and was seen to stand still for half a minute. Longer: two nodes behind translators begin
+later."""
+TRIES_MAX = 16
+"""At once. More: a holder of a large swarm is tried by all others in the same second."""
+KNOWN_S = 60.0
+"""How long the answer counts: lines and translators change."""
+KNOWN_MAX = 512
+
+
+@frozen
+class _Found:
+    is_open: bool
+    at_s: float
 
 
 class Dialling:
@@ -29,31 +48,77 @@ class Dialling:
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
-        self._in_vain: Counter[bytes] = Counter()
+        self._found: dict[Address, _Found] = {}
+        """Where a plain dial gets through, and where it does not."""
+        self._trying = False
+        self._latest: tuple[bytes, Sequence[TransferPeer]] = (b"", ())
 
-    def offered(self, infohash: bytes, peers: Sequence[TransferPeer]) -> None:
-        """These hold what is being fetched, and were dialled plainly: what else can be done about those that gave nothing yet."""
-        daemon = self._daemon
-        moving = daemon.transfer.progress(infohash)
-        gave = {source.node_id for source in moving.sources if source.received_bytes} if moving else set()
-        far = [peer for peer in peers if not peer.same_site and peer.node_id not in gave]
-        self._in_vain = Counter({peer.node_id: self._in_vain[peer.node_id] + 1 for peer in far})
-        is_open = daemon.reach.is_open(daemon.time.now_s())
-        chosen = [p for p in far if not is_open or self._in_vain[p.node_id] > IN_VAIN_MAX][:ASKED_MAX]
-        if not chosen:
-            return
-        control = {peer.node_id: peer.address for peer in daemon.core.swarm.peers()}
-        dial = Dial(infohash[:HOLDING_BYTES], daemon.transfer.port)
-        daemon.submit(
-            [daemon.core.swarm.say(dial, control[p.node_id]) for p in chosen if p.node_id in control]
-        )
-        self._knock(infohash, chosen)
+    def offer(self, infohash: bytes, peers: Sequence[TransferPeer]) -> None:
+        """These hold what is being fetched, best first: have them dialled; repeats are harmless."""
+        self._latest = (infohash, peers)
+        self._dial_plainly()
+        moving = self._daemon.transfer.progress(infohash)
+        connected = moving.connected if moving else frozenset()
+        # Of a site only the gateway and whoever is whole let others in: one that was reached is enough at one outside address.
+        reached = {peer.address.host for peer in peers if peer.node_id in connected}
+        far = [peer for peer in peers if not peer.same_site and peer.address.host not in reached]
+        self._knock_at_the_likeliest(infohash, [p for p in far if self._is_open(p.address) is False])
+        self._try([peer.address for peer in far if self._is_open(peer.address) is None][:TRIES_MAX])
 
     def wanted(self, effect: DialWanted) -> None:
         """A peer dials this node for an image: dial it too, if the image is here."""
         for infohash in map(bytes.fromhex, self._daemon.jobs.moving):
             if infohash.startswith(effect.holding):
-                self._knock(infohash, [_peer(effect.node_id, effect.address)])
+                self._knock(infohash, [TransferPeer(effect.node_id, effect.address, same_site=False)])
+
+    def _dial_plainly(self) -> None:
+        infohash, peers = self._latest
+        shut = [p if p.same_site or self._is_open(p.address) else evolve(p, shut=True) for p in peers]
+        self._daemon.transfer.offer_peers(infohash, shut)
+
+    # ------------------------------------------------------------------ who is open
+
+    def _is_open(self, address: Address) -> bool | None:
+        """Whether a plain dial gets through there; None where that is not known."""
+        found = self._found.get(address)
+        if found is None or self._daemon.time.now_s() - found.at_s > KNOWN_S:
+            return None
+        return found.is_open
+
+    def _try(self, addresses: Sequence[Address]) -> None:
+        nursery = self._daemon.jobs.nursery
+        if addresses and not self._trying and nursery is not None:
+            self._trying = True
+            nursery.start_soon(self._try_all, addresses)
+
+    async def _try_all(self, addresses: Sequence[Address]) -> None:
+        async with trio.open_nursery() as nursery:
+            for address in addresses:
+                nursery.start_soon(self._try_one, address)
+        self._trying = False
+        self.offer(*self._latest)
+
+    async def _try_one(self, address: Address) -> None:
+        is_open = await gets_through(address)
+        self._found.pop(address, None)
+        self._found[address] = _Found(is_open, self._daemon.time.now_s())
+        if len(self._found) > KNOWN_MAX:
+            del self._found[next(iter(self._found))]
+        if is_open:
+            self._dial_plainly()
+
+    # ------------------------------------------------------------------ from both sides
+
+    def _knock_at_the_likeliest(self, infohash: bytes, peers: Sequence[TransferPeer]) -> None:
+        known = {peer.node_id: peer for peer in self._daemon.core.swarm.peers()}
+        holding = infohash[:HOLDING_BYTES]
+        chosen = likeliest(holding, [peer for peer in peers if peer.node_id in known], known)[:ASKED_MAX]
+        if not chosen:
+            return
+        swarm = self._daemon.core.swarm
+        dial = Dial(holding, self._daemon.transfer.port)
+        self._daemon.submit([swarm.say(dial, known[peer.node_id].address) for peer in chosen])
+        self._knock(infohash, chosen)
 
     def _knock(self, infohash: bytes, peers: Sequence[TransferPeer]) -> None:
         daemon = self._daemon
@@ -61,5 +126,40 @@ class Dialling:
         daemon.transfer.knock(infohash, peers, over_utp=not shut_in)
 
 
-def _peer(node_id: bytes, address: Address) -> TransferPeer:
-    return TransferPeer(node_id, address, same_site=False)
+async def gets_through(address: Address) -> bool:
+    """Whether somebody takes a connection there in time. Nothing is said on it."""
+    try:
+        with trio.move_on_after(TRY_S) as waiting:
+            stream = await trio.open_tcp_stream(address.host, address.port)
+            await trio.aclose_forcefully(stream)
+    except OSError:
+        return False
+    return not waiting.cancelled_caught
+
+
+def likeliest(
+    holding: bytes, peers: Sequence[TransferPeer], known: Mapping[bytes, PeerInfo]
+) -> list[TransferPeer]:
+    """Those first that most likely let this node in: of each outside address who is whole, then who is the gateway there as far
+    as can be seen from here; then the second of each, and so on.
+
+    Args:
+        holding: first 8 bytes of the infohash.
+        peers: each in `known`, by its node id.
+    """
+    behind: dict[str, list[TransferPeer]] = {}
+    for peer in peers:
+        behind.setdefault(peer.address.host, []).append(peer)
+    turns: list[tuple[int, TransferPeer]] = []
+    for mates in behind.values():
+        rank = {node_id: place for place, node_id in enumerate(ranked(holding, [m.node_id for m in mates]))}
+        infos = {mate.node_id: known[mate.node_id] for mate in mates}
+        mates.sort(
+            key=lambda m: (
+                not infos[m.node_id].holds_whole(holding),
+                not infos[m.node_id].able,
+                rank[m.node_id],
+            )
+        )
+        turns += enumerate(mates)
+    return [peer for _, peer in sorted(turns, key=lambda turn: turn[0])]

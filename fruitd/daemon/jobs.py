@@ -96,8 +96,7 @@ class Jobs:
             case OfferPeers():
                 name = bytes.fromhex(effect.infohash)
                 self._daemon.transfer.keep_near(name, effect.mates, near_only=not effect.out)
-                self._daemon.transfer.offer_peers(name, effect.peers)
-                self._daemon.dialling.offered(name, effect.peers)
+                self._daemon.dialling.offer(name, effect.peers)
             case KeepNear(mates=mates):
                 self._daemon.transfer.keep_near(b"", mates, near_only=False)
             case StartSeed():

@@ -41,6 +41,10 @@ def router_rules(line: Line) -> str:
 {no_udp}
 {asked}
   }}
+  chain at_the_router {{
+    type filter hook input priority 0; policy accept;
+{_nobody_from_outside() if translated else ""}
+  }}
   chain into {{
     type nat hook prerouting priority -100; policy accept;
 {_forwarded(line) if plan.nat == "forwarded" else ""}
@@ -59,6 +63,10 @@ def carrier_rules() -> str:
   chain forward {{
     type filter hook forward priority 0; policy accept;
 {_only_what_was_asked_for()}
+  }}
+  chain at_the_router {{
+    type filter hook input priority 0; policy accept;
+{_nobody_from_outside()}
   }}
   chain out {{
     type nat hook postrouting priority 100; policy accept;
@@ -96,6 +104,12 @@ def _only_what_was_asked_for() -> str:
     return f"""    ct state established,related accept
     iifname "{WAN}" ct status dnat accept
     iifname "{WAN}" drop"""
+
+
+def _nobody_from_outside() -> str:
+    """As routers for homes and offices have it. Accepted, a knock that comes first would be a flow of the router's own, and the
+    knock out of the site that should meet it would get another port."""
+    return f'    iifname "{WAN}" ct state new drop'
 
 
 def _masquerade(nat: str) -> str:

@@ -54,19 +54,20 @@ from swarm.transfer.session_settings import (
     TransferSettings,
     session_settings,
 )
-from swarm.transfer.sources import Connection
+from swarm.transfer.sources import NOBODY, Connection
 from swarm.transfer.torrent_job import TorrentJob
 from swarm.transfer.uplink_meter import UplinkMeter
 
-ACCOUNT_S = 0.05
+ACCOUNT_S = 0.2
 """Pause between two looks at who gives what, while fetching. Smaller costs processor time (0.1 ms a look); larger makes the
 split between peers coarser, see `SourceLedger`."""
 SERVED_S = 5.0
 """Age up to which is told how much was served. Smaller wakes a node that has nothing to do; larger, `fruit status` is late."""
 OFFERED_MAX = 512
 """Peers remembered per image for their names' sake."""
-KNOCKING_S = 30.0
-"""After the last knock new connections are TCP again, which is several times as quick on a LAN."""
+KNOCKING_S = 10.0
+"""After the last knock new connections are TCP again, which is several times as quick on a LAN. Longer: whoever of the site comes
+meanwhile is dialled over uTP too. Shorter than a plain dial takes to fail, and the next one of the same peer is plain again."""
 
 
 Found: TypeAlias = tuple[TorrentJob, Any, list[Connection]]
@@ -179,9 +180,10 @@ class LibtorrentTransfer:
     def knock(self, infohash: bytes, peers: Sequence[TransferPeer], *, over_utp: bool = True) -> None:
         """Dial these over uTP, whether this node fetches or seeds: they dial it at this moment, and each dial opens the way
         for the other's through the translators in between. Until `rest`, whatever is dialled is dialled over uTP first.
-        Without `over_utp` by TCP: where no datagram gets out, the other side has to be open."""
+        Without `over_utp` by TCP: where no datagram gets out, the other side has to be open. An image that is exchanged with
+        nodes of this site only has nobody to knock at."""
         known = self._jobs.get(infohash)
-        if known is None or known.handle is None or known.leaving:
+        if known is None or known.handle is None or known.leaving or known.near_only:
             return
         self._knocked_s = time.monotonic()
         wanted = KNOCKING if over_utp else KNOCKING_TCP
@@ -235,6 +237,7 @@ class LibtorrentTransfer:
             receive_rate_bytes_per_s=float(status.download_payload_rate),
             send_rate_bytes_per_s=float(status.upload_payload_rate),
             peers=status.num_peers,
+            connected=known.connected,
             sources=tuple(
                 Source(
                     s.node_id,
@@ -399,6 +402,8 @@ class LibtorrentTransfer:
     def _dial(known: TorrentJob) -> None:
         if known.fetching and known.handle is not None and not known.leaving:
             for peer in known.dialled:
+                if peer.shut:
+                    continue
                 known.handle.connect_peer((peer.address.host, peer.address.port))
 
     def _begin_again(self, known: TorrentJob) -> None:
@@ -471,6 +476,7 @@ class LibtorrentTransfer:
         if self._jobs.get(known.job.infohash) is not known:
             return
         known.status = status
+        known.connected = frozenset(c.node_id for c in connections) - {NOBODY}
         if known.fetching and not known.near_only:
             self._set_end_game(status.total_done >= END_GAME_SHARE * known.job.length_bytes)
         far = [c for c in connections if not self._is_near(known, c.node_id, c.address)]

@@ -140,6 +140,7 @@ class ModelTransfer:
             receive_rate_bytes_per_s=sum(taking.values()),
             send_rate_bytes_per_s=sum(run.rate_bytes_per_s for run in giving),
             peers=len(task.connections),
+            connected=frozenset(c.other(self).node_id for c in task.connections.values()),
             sources=tuple(evolve(s, rate_bytes_per_s=taking.get(s.node_id, 0.0)) for s in sources),
         )
 

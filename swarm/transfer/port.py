@@ -41,6 +41,8 @@ class TransferPeer:
     node_id: bytes
     address: Address
     same_site: bool
+    shut: bool = False
+    """No plain dial gets through to it: it may be knocked at, and takes its turn like others."""
 
 
 @frozen
@@ -80,6 +82,8 @@ class Progress:
     receive_rate_bytes_per_s: float
     send_rate_bytes_per_s: float
     peers: int
+    connected: frozenset[bytes]
+    """Node ids of those that a connection stands with."""
     sources: tuple[Source, ...]
 
 

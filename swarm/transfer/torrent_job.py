@@ -52,6 +52,8 @@ class TorrentJob:
     """None until libtorrent has taken the torrent in."""
     status: Any = None
     """What the last look found; None before the first."""
+    connected: frozenset[bytes] = frozenset()
+    """Node ids of those whom that look found."""
     looked_s: float = -math.inf
     asked: bool = False
     """A look is under way."""
