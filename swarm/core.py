@@ -312,6 +312,9 @@ class SwarmCore(Obtaining):
             return []
         return self._begin_comparison(peer)
 
+    def _meets_others(self, now_s: float) -> Effects:
+        return self._tell(self._meetings.missed(now_s))
+
     def _tells_of_others(self, peer: Peer, *, wide: bool) -> Effects:
         busy = self._pace.busy_with(peer.info.address)
         return [] if busy else self._begin_comparison(peer, wide=wide)
@@ -449,11 +452,6 @@ class SwarmCore(Obtaining):
         """Addresses where peers may be, such as those known before a restart; each is asked before it counts."""
         self._presence.hear_of(addresses, now_s)
         return []
-
-    def seek_holders(self, infohash: bytes, now_s: float) -> Effects:
-        """See `Obtaining`; whoever is behind a translator has to be brought together with this node first."""
-        effects = super().seek_holders(infohash, now_s)
-        return effects + (self._tell(self._meetings.missed(now_s)) if self._presence.out else [])
 
     def shut_in(self, now_s: float) -> bool:
         """Whether plain datagrams do not get out to other sites, so that this node speaks through tunnels."""

@@ -43,8 +43,9 @@ class Meetings:
             return []
         if peer.guest or source.is_link_local:
             return []  # a knock at the stream it speaks through would reach nobody, nor one at an address of another link
-        others = worth_telling(self._presence.table.all(), source)
-        return [*self._matchmaker.introduce(source, others, now_s)]
+        peers = self._presence.table.all()
+        giving = worth_telling([peer for peer in peers if peer.info.gives], source)
+        return [*self._matchmaker.introduce(source, worth_telling(peers, source), now_s, giving=giving)]
 
     def wanted(self, now_s: float) -> Sends:
         """Peers have come or gone, or time has passed: ask one of them to bring this node together with those it knows."""

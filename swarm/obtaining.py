@@ -72,6 +72,10 @@ class Obtaining:
         """Compare stores with a peer that may tell of others, unless that is being done; `wide`: of others anywhere."""
         raise NotImplementedError
 
+    def _meets_others(self, now_s: float) -> Effects:
+        """Ask to be brought together with others, if it is time: who is behind a translator cannot just be spoken to."""
+        raise NotImplementedError
+
     # ------------------------------------------------------------------ blobs
 
     def fetch_blob(
@@ -128,6 +132,8 @@ class Obtaining:
             effects += self._presence.ask(chosen, now_s)
             among = chosen or self._presence.table.all()
             effects += self._ask_who_else(among, now_s, wide=self._presence.speaks)
+            if self._presence.calling:
+                effects += self._meets_others(now_s)
             if self._presence.calling and self._presence.shut_in.now(now_s):
                 # It knows few, and everybody else costs it a stream: it has to know whom.
                 for infohash in self._fetches.looked_for:
@@ -206,7 +212,7 @@ class Obtaining:
         holding = infohash[:HOLDING_BYTES]
         effects: Effects = [*self._presence.seek(holding, now_s)]
         if self._presence.out:
-            effects += self._ask_who_holds(holding, now_s)
+            effects += [*self._ask_who_holds(holding, now_s), *self._meets_others(now_s)]
         if not self.holders(infohash):
             among = self._presence.spoken_to(now_s)
             effects += self._ask_who_else(among, now_s, wide=self._presence.speaks)

@@ -19,6 +19,9 @@ from swarm.fields import address, listed, number, octets, told
 
 INTRODUCED_MAX = 8
 """Peers that one question brings the asker together with. More: more knocks at once, that a stranger could aim at somebody."""
+GIVING_MAX = 3
+"""So many of them have an image whole, where there are so many. Fewer: of a new release only its publisher has it, and who asks a
+peer of many sites meets it late; more: whoever gives becomes known to all, and nobody else does."""
 ANSWER_GAP_S = 10.0
 """Least time between two answers to one peer."""
 ASKERS_MAX = 256
@@ -106,13 +109,23 @@ class Matchmaker:
         self._rng = rng
         self._pace = Pace(ANSWER_GAP_S)
 
-    def introduce(self, asker: Address, others: Iterable[Address], now_s: float) -> list[tuple[Address, Go]]:
-        """Whom to tell what. `others`: living peers that may mean something to the asker."""
+    def introduce(
+        self, asker: Address, others: Iterable[Address], now_s: float, *, giving: Iterable[Address] = ()
+    ) -> list[tuple[Address, Go]]:
+        """Whom to tell what.
+
+        Args:
+            others: living peers that may mean something to the asker.
+            giving: those of them that have an image whole: whoever asks, mostly misses one.
+        """
         if not self._pace.allows(asker, now_s):
             return []
         # Who shares the asker's outside address shares its translator, too, and few of those let their own side in from outside.
         strangers = [other for other in others if other.host != asker.host]
-        chosen = self._rng.sample(strangers, min(INTRODUCED_MAX, len(strangers)))
+        sought = [other for other in giving if other.host != asker.host]
+        chosen = self._rng.sample(sought, min(GIVING_MAX, len(sought)))
+        rest = [other for other in strangers if other not in chosen]
+        chosen += self._rng.sample(rest, min(INTRODUCED_MAX - len(chosen), len(rest)))
         if not chosen:
             return []
         return [(asker, Go(tuple(chosen))), *((other, Go((asker,))) for other in chosen)]

@@ -53,6 +53,11 @@ class PeerInfo:
         """Whether it has to do with this image at all."""
         return holding in self.holdings or holding == self.fetching
 
+    @property
+    def gives(self) -> bool:
+        """Whether it says it has all of some image."""
+        return any(map(self.holds_whole, self.holdings))
+
     def holds_whole(self, holding: bytes) -> bool:
         """Whether it says it has all of this image."""
         return holding in self.holdings and holding != self.fetching
