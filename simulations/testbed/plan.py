@@ -103,6 +103,8 @@ class Plan:
     faults: tuple[Fault, ...] = ()
     meet_s_max: float = field(default=120.0, validator=gt(0))
     """For all to start and find each other, before the clock starts."""
+    settle_s: float = field(default=0.0, validator=[ge(0), le(3600)])
+    """After that, and before the clock starts: nodes of a real fleet have met long before a release comes."""
     spread_s_max: float = field(default=600.0, validator=gt(0))
     """A run ends here with what there is; whoever has no copy then is named."""
 

@@ -107,6 +107,9 @@ def _one_run(
     try:
         spreading.start()
         watcher.say("all stand ready")
+        if plan.settle_s:
+            watcher.say(f"{plan.settle_s:g} s to settle")
+            time.sleep(plan.settle_s)  # what is waited for is that time has passed
         run = _Run(stage, network, spreading, FaultScript(plan.faults), watcher)
         run.to_the_end()
         return run.result(tool)
