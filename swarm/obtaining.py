@@ -152,20 +152,29 @@ class Obtaining:
         return self._tells_of_others(peers[0], wide=wide)
 
     def _blob_candidates(self, infohash: bytes, now_s: float) -> list[PeerInfo]:
-        """Holders first, at random within each distance so that no holder gets everybody; then anyone.
+        """Holders first, at random within each distance so that no holder gets everybody; then anyone, and last the mates that
+        want the image themselves and wait for whoever brings it in.
 
         Within the site only while its gateway may yet bring it in: a torrent and an index for each node would cross the uplink
-        otherwise, which is a fiftieth of a small image.
+        otherwise, which is a fiftieth of a small image. Mates that wait are not asked then: in a site of a hundred each would
+        ask all others, again and again.
         """
         holding = infohash[:HOLDING_BYTES]
         peers = self._presence.table.all()
         if self._may_ask_outside(holding, now_s):
             self._presence.calling = True
         else:
-            peers = [p for p in peers if p.info.same_site and p.info.wants_or_holds(holding)]
+            gateway = self._presence.site.gateway(holding, now_s)
+            mates = [peer for peer in peers if peer.info.same_site]
+            peers = [p for p in mates if holding in p.info.holdings or p.info.node_id == gateway]
         self._rng.shuffle(peers)
-        peers.sort(key=lambda p: (holding not in p.info.holdings, p.strikes > 0, not p.info.same_site))
-        return [peer.info for peer in peers]
+
+        def distance(peer: Peer) -> tuple[bool, bool, bool, bool]:
+            holds, near = holding in peer.info.holdings, peer.info.same_site
+            waits = near and not holds and peer.info.wants_or_holds(holding)
+            return not holds, waits, peer.strikes > 0, not near
+
+        return [peer.info for peer in sorted(peers, key=distance)]
 
     def heard_holders(self, infohash: bytes, now_s: float) -> list[PeerInfo]:
         """Peers that said lately that they hold an image, so that a translator before them still lets this node in.
