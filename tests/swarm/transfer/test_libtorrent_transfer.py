@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from attrs import evolve
 
 from bep35 import merkle, metainfo
 from bep35.bencode import decode, encode
@@ -24,7 +25,7 @@ from swarm.transfer import libtorrent_transfer
 from swarm.transfer.libtorrent_module import check_version
 from swarm.transfer.libtorrent_transfer import LibtorrentTransfer
 from swarm.transfer.port import BLOCK_BYTES, ImageFetched, ImageJob, TransferEvent, TransferStopped
-from swarm.transfer.session_settings import QUIET, TransferSettings
+from swarm.transfer.session_settings import QUIET, TICK_BUSY_MS, TransferSettings
 from swarm.transfer.torrent_job import named
 from tests.swarm.transfer.contract import (
     LENGTH,
@@ -557,6 +558,48 @@ def test_what_was_served_is_told_however_often_the_bell_rings(
         return progress is not None and progress.sent_bytes == LENGTH
 
     yard.until(all_given, "what was given is told")
+
+
+def test_one_that_is_shut_is_dialled_only_when_it_is_knocked_at(yard: RealYard) -> None:
+    """A plain dial into the void takes five seconds, in which the dial that would get through has to wait."""
+    image, holder, taker = yard.image(), yard.node(slow=True), yard.node()
+    holder.transfer.seed(holder.put(image))
+    taker.transfer.fetch(taker.slot(image), b"")
+    yard.until(lambda: taker.transfer.progress(image.infohash) is not None, "the image is begun")
+    shut = evolve(peer(holder, same_site=False), shut=True)
+    offered_s = time.monotonic()
+
+    def a_while() -> bool:
+        taker.transfer.offer_peers(image.infohash, [shut])
+        return time.monotonic() - offered_s > 5 * TICK_BUSY_MS / 1000
+
+    yard.until(a_while, "it would have been dialled by now")
+    progress = taker.transfer.progress(image.infohash)
+    assert progress is not None
+    assert (progress.peers, progress.connected) == (0, frozenset())
+    met: set[bytes] = set()
+
+    def knocks() -> bool:
+        taker.transfer.knock(image.infohash, [shut])
+        now = taker.transfer.progress(image.infohash)
+        met.update(now.connected if now is not None else ())
+        return fetched(taker, image)()
+
+    yard.until(knocks, "the image has come")
+    assert met == {holder.node_id}
+
+
+def test_nobody_knocks_for_an_image_that_stays_in_the_site(yard: RealYard) -> None:
+    """Each mate of a gateway would go over to uTP whenever another site's gateway asks it to."""
+    image, near = yard.image(), yard.node()
+    near.transfer.fetch(near.slot(image), b"")
+    near.transfer.keep_near(image.infohash, [], near_only=True)
+    yard.until(lambda: near.transfer.progress(image.infohash) is not None, "the image is begun")
+    near.transfer.knock(image.infohash, [peer(yard.node(), same_site=False)])
+    assert near.transfer._manner is QUIET
+    near.transfer.keep_near(image.infohash, [], near_only=False)
+    near.transfer.knock(image.infohash, [peer(yard.node(), same_site=False)])
+    assert near.transfer._manner is not QUIET
 
 
 @pytest.mark.parametrize("over_utp", [True, False])
