@@ -59,8 +59,8 @@ from swarm.transfer.torrent_job import TorrentJob
 from swarm.transfer.uplink_meter import UplinkMeter
 
 ACCOUNT_S = 0.2
-"""Pause between two looks at who gives what, while fetching. Smaller costs processor time (0.1 ms a look); larger makes the
-split between peers coarser, see `SourceLedger`."""
+"""Pause between two looks at who gives what, while fetching. Smaller costs processor time: of 25 nodes on two cores that fetched,
+looks every 50 ms took a fifth of both. Larger makes the split between peers coarser, see `SourceLedger`."""
 SERVED_S = 5.0
 """Age up to which is told how much was served. Smaller wakes a node that has nothing to do; larger, `fruit status` is late."""
 OFFERED_MAX = 512
