@@ -32,9 +32,12 @@ time, is several times as slow on a LAN, and was seen to stand still for half a 
 later."""
 TRIES_MAX = 16
 """At once. More: a holder of a large swarm is tried by all others in the same second."""
+FAR_MAX = 64
+"""Holders in other sites that anything is done about, those first that most likely let this node in. More: memory and tries for
+connections that nobody has room for."""
 KNOWN_S = 60.0
 """How long the answer counts: lines and translators change."""
-KNOWN_MAX = 512
+KNOWN_MAX = 8 * FAR_MAX
 
 
 @frozen
@@ -55,15 +58,19 @@ class Dialling:
 
     def offer(self, infohash: bytes, peers: Sequence[TransferPeer]) -> None:
         """These hold what is being fetched, best first: have them dialled; repeats are harmless."""
-        self._latest = (infohash, peers)
+        holding, known = infohash[:HOLDING_BYTES], {p.node_id: p for p in self._daemon.core.swarm.peers()}
+        elsewhere = [peer for peer in peers if not peer.same_site and peer.node_id in known]
+        far = likeliest(holding, elsewhere, known)[:FAR_MAX]
+        self._latest = (infohash, [*(peer for peer in peers if peer.same_site), *far])
         self._dial_plainly()
         moving = self._daemon.transfer.progress(infohash)
         connected = moving.connected if moving else frozenset()
-        # Of a site only the gateway and whoever is whole let others in: one that was reached is enough at one outside address.
-        reached = {peer.address.host for peer in peers if peer.node_id in connected}
-        far = [peer for peer in peers if not peer.same_site and peer.address.host not in reached]
-        self._knock_at_the_likeliest(infohash, [p for p in far if self._is_open(p.address) is False])
-        self._try([peer.address for peer in far if self._is_open(peer.address) is None][:TRIES_MAX])
+        missed = [peer for peer in far if peer.node_id not in connected]
+        # Of a site only the gateway and whoever is whole let others in: beside one that was reached, only those are met.
+        reached = {peer.address.host for peer in far if peer.node_id in connected}
+        met = [p for p in missed if p.address.host not in reached or known[p.node_id].holds_whole(holding)]
+        self._meet(infohash, [p for p in met if self._is_open(p.address) is False][:ASKED_MAX], known)
+        self._try([peer.address for peer in missed if self._is_open(peer.address) is None][:TRIES_MAX])
 
     def wanted(self, effect: DialWanted) -> None:
         """A peer dials this node for an image: dial it too, if the image is here."""
@@ -109,16 +116,14 @@ class Dialling:
 
     # ------------------------------------------------------------------ from both sides
 
-    def _knock_at_the_likeliest(self, infohash: bytes, peers: Sequence[TransferPeer]) -> None:
-        known = {peer.node_id: peer for peer in self._daemon.core.swarm.peers()}
-        holding = infohash[:HOLDING_BYTES]
-        chosen = likeliest(holding, [peer for peer in peers if peer.node_id in known], known)[:ASKED_MAX]
-        if not chosen:
+    def _meet(self, infohash: bytes, peers: Sequence[TransferPeer], known: Mapping[bytes, PeerInfo]) -> None:
+        """Ask these to dial this node, and dial them at the same moment."""
+        if not peers:
             return
         swarm = self._daemon.core.swarm
-        dial = Dial(holding, self._daemon.transfer.port)
-        self._daemon.submit([swarm.say(dial, known[peer.node_id].address) for peer in chosen])
-        self._knock(infohash, chosen)
+        dial = Dial(infohash[:HOLDING_BYTES], self._daemon.transfer.port)
+        self._daemon.submit([swarm.say(dial, known[peer.node_id].address) for peer in peers])
+        self._knock(infohash, peers)
 
     def _knock(self, infohash: bytes, peers: Sequence[TransferPeer]) -> None:
         daemon = self._daemon

@@ -14,7 +14,7 @@ import trio.testing
 from attrs import define, evolve, field
 
 from fruitd.daemon import dialling
-from fruitd.daemon.dialling import ASKED_MAX, Dialling, gets_through, likeliest
+from fruitd.daemon.dialling import Dialling, gets_through, likeliest
 from swarm.address import Address
 from swarm.discovery.gateway import ranked
 from swarm.discovery.peers import PeerInfo
@@ -111,13 +111,38 @@ def test_one_that_takes_none_is_asked_to_dial_and_dialled_at_once(*, shut_in: bo
     assert around.dialled() == set()
 
 
-def test_where_one_was_reached_nobody_else_at_that_address_is_met() -> None:
-    """Of a site only the gateway lets others in: its mates would be knocked at for as long as the image comes."""
-    gateway, mate = peer(1, NOBODY_PORT), peer(2, NOBODY_PORT)
+def test_where_one_was_reached_only_who_is_whole_is_met_beside_it(open_port: int) -> None:
+    """Of a site only the gateway lets others in: its mates would be knocked at for as long as the image comes. But one that has
+    nothing yet would keep its node from the one beside it that has everything."""
+    gateway, mate, seed = (peer(n, NOBODY_PORT) for n in (1, 2, 3))
     around = Surroundings(known=[info(gateway), info(mate)], connected=frozenset({gateway.node_id}))
     around.go(lambda it: it.offer(INFOHASH, [gateway, mate]))
     assert around.knocked == []
     assert around.told == []
+    around.known.append(info(seed, wants=b""))
+    around.go(lambda it: it.offer(INFOHASH, [gateway, mate, seed]))
+    assert around.knocked == [([seed.node_id], True)]
+    # And whoever takes a connection is dialled as well.
+    other = peer(4, open_port)
+    around.known.append(info(other))
+    around.go(lambda it: it.offer(INFOHASH, [gateway, other]))
+    assert other.node_id in around.dialled()
+
+
+def test_of_a_large_swarm_a_part_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node would try hundreds of holders round and round, and each holder be tried by hundreds."""
+    tried: list[Address] = []
+
+    async def through(address: Address) -> bool:
+        tried.append(address)
+        return True
+
+    monkeypatch.setattr(dialling, "gets_through", through)
+    crowd = [peer(1 + n % 200, 40_000 + n, host=f"192.0.2.{n}") for n in range(200)]
+    around = Surroundings(known=[info(each) for each in crowd])
+    around.go(lambda it: it.offer(INFOHASH, crowd))
+    assert len(tried) == len(set(tried)) == dialling.FAR_MAX
+    assert len(around.dialled()) == dialling.FAR_MAX
 
 
 def test_what_was_found_counts_for_a_while_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +194,7 @@ def test_those_are_met_first_that_let_this_node_in() -> None:
     found = [each.node_id for each in likeliest(HOLDING, [*first, *second], known)]
     assert set(found[:2]) == {seed.node_id, order[1]}
     assert order[0] == found[-1] or order[0] == found[-2]
-    assert len(found) == 12 > ASKED_MAX
+    assert len(found) == 12
 
 
 def test_a_try_says_whether_somebody_takes_a_connection(open_port: int) -> None:
