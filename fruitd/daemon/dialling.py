@@ -65,11 +65,16 @@ class Dialling:
         self._dial_plainly()
         moving = self._daemon.transfer.progress(infohash)
         connected = moving.connected if moving else frozenset()
-        missed = [peer for peer in far if peer.node_id not in connected]
-        # Of a site only the gateway and whoever is whole let others in: beside one that was reached, only those are met.
-        reached = {peer.address.host for peer in far if peer.node_id in connected}
-        met = [p for p in missed if p.address.host not in reached or known[p.node_id].holds_whole(holding)]
-        self._meet(infohash, [p for p in met if self._is_open(p.address) is False][:ASKED_MAX], known)
+        gave = {source.node_id for source in moving.sources if source.received_bytes} if moving else set()
+        # Of a site only the gateway and whoever is whole let others in: beside one that gives, only those are looked for.
+        giving = {peer.address.host for peer in far if peer.node_id in connected & gave}
+        missed = [
+            peer
+            for peer in far
+            if peer.node_id not in connected
+            and (peer.address.host not in giving or known[peer.node_id].holds_whole(holding))
+        ]
+        self._meet(infohash, [p for p in missed if self._is_open(p.address) is False][:ASKED_MAX], known)
         self._try([peer.address for peer in missed if self._is_open(peer.address) is None][:TRIES_MAX])
 
     def wanted(self, effect: DialWanted) -> None:
