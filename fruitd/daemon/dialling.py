@@ -61,12 +61,10 @@ class Dialling:
         holding, known = infohash[:HOLDING_BYTES], {p.node_id: p for p in self._daemon.core.swarm.peers()}
         elsewhere = [peer for peer in peers if not peer.same_site and peer.node_id in known]
         far = likeliest(holding, elsewhere, known)[:FAR_MAX]
-        self._latest = (infohash, [*(peer for peer in peers if peer.same_site), *far])
-        self._dial_plainly()
         moving = self._daemon.transfer.progress(infohash)
         connected = moving.connected if moving else frozenset()
         gave = {source.node_id for source in moving.sources if source.received_bytes} if moving else set()
-        # Of a site only the gateway and whoever is whole let others in: beside one that gives, only those are looked for.
+        # Of a site only the gateway and whoever is whole let others in: beside one that gives, only those are dialled.
         giving = {peer.address.host for peer in far if peer.node_id in connected & gave}
         missed = [
             peer
@@ -74,6 +72,9 @@ class Dialling:
             if peer.node_id not in connected
             and (peer.address.host not in giving or known[peer.node_id].holds_whole(holding))
         ]
+        mates = [peer for peer in peers if peer.same_site]
+        self._latest = (infohash, [*mates, *(peer for peer in far if peer.node_id in connected), *missed])
+        self._dial_plainly()
         self._meet(infohash, [p for p in missed if self._is_open(p.address) is False][:ASKED_MAX], known)
         self._try([peer.address for peer in missed if self._is_open(peer.address) is None][:TRIES_MAX])
 
