@@ -90,6 +90,18 @@ def open_port() -> Any:
         yield listening.getsockname()[1]
 
 
+def tries(monkeypatch: pytest.MonkeyPatch, *, are_open: bool) -> list[Address]:
+    """Whom the node tries from now on: all of them are open, or none."""
+    tried: list[Address] = []
+
+    async def through(address: Address) -> bool:
+        tried.append(address)
+        return are_open
+
+    monkeypatch.setattr(dialling, "gets_through", through)
+    return tried
+
+
 def test_a_far_holder_that_takes_a_connection_is_dialled_plainly_and_nobody_knocks(open_port: int) -> None:
     """uTP would be used where TCP gets through: several times as slow on a LAN, and it was seen to stand still."""
     far, mate = peer(1, open_port), peer(2, NOBODY_PORT, near=True)
@@ -129,13 +141,7 @@ def test_beside_one_that_gives_only_who_is_whole_is_met() -> None:
 
 def test_of_a_large_swarm_a_part_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     """A node would try hundreds of holders round and round, and each holder be tried by hundreds."""
-    tried: list[Address] = []
-
-    async def through(address: Address) -> bool:
-        tried.append(address)
-        return True
-
-    monkeypatch.setattr(dialling, "gets_through", through)
+    tried = tries(monkeypatch, are_open=True)
     crowd = [peer(1 + n % 200, 40_000 + n, host=f"192.0.2.{n}") for n in range(200)]
     around = Surroundings(known=[info(each) for each in crowd])
     around.go(lambda it: it.offer(INFOHASH, crowd))
@@ -145,13 +151,7 @@ def test_of_a_large_swarm_a_part_is_tried(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_what_was_found_counts_for_a_while_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """A line that let nobody in would be taken for shut after its owner opened it, or everybody be tried every five seconds."""
-    tried: list[Address] = []
-
-    async def through(address: Address) -> bool:
-        tried.append(address)
-        return False
-
-    monkeypatch.setattr(dialling, "gets_through", through)
+    tried = tries(monkeypatch, are_open=False)
     far = peer(1, NOBODY_PORT)
     around = Surroundings(known=[info(far)])
 
