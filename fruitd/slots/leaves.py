@@ -23,7 +23,7 @@ THREADS = 2
 """One more chunk than that is in memory. 128 MiB on two processors with SHA instructions take 0.11 s instead of 0.13, and 0.2 s
 of processor; with a hash four times as slow, as on boards without them, 0.30 instead of 0.50, and 0.56. More would wait for the
 interpreter."""
-_ZERO_LEAF = sha256(bytes(BLOCK_BYTES)).digest()
+ZERO_LEAF = sha256(bytes(BLOCK_BYTES)).digest()
 
 
 def read_leaves(
@@ -53,7 +53,7 @@ def read_leaves(
             if ahead_bytes:
                 os.posix_fadvise(descriptor, offset + CHUNK_BYTES, ahead_bytes, os.POSIX_FADV_WILLNEED)
             part = buffers[number % len(buffers)][: min(CHUNK_BYTES, length_bytes - offset)]
-            going.append(pool.submit(_leaves_in, descriptor, part, offset))
+            going.append(pool.submit(leaves_in, descriptor, part, offset))
             last = offset + CHUNK_BYTES >= length_bytes
             # The oldest has to be done before the next is begun, in its buffer.
             while going and (last or len(going) == len(buffers)):
@@ -73,12 +73,12 @@ def is_hole(descriptor: int, offset: int, size_bytes: int) -> bool:
         return error.errno == errno.ENXIO and offset + size_bytes <= os.lseek(descriptor, 0, os.SEEK_END)
 
 
-def _leaves_in(descriptor: int, part: memoryview, offset: int) -> list[bytes | None]:
-    """Of a chunk that begins at a block, read into `part`."""
+def leaves_in(descriptor: int, part: memoryview, offset: int) -> list[bytes | None]:
+    """Of a chunk that begins at a block, read into `part`; None where a block cannot be read."""
     blocks = [part[start : start + BLOCK_BYTES] for start in range(0, len(part), BLOCK_BYTES)]
     if _is_blank(descriptor, offset, len(part)):
         return [
-            _ZERO_LEAF if len(each) == BLOCK_BYTES else sha256(bytes(len(each))).digest() for each in blocks
+            ZERO_LEAF if len(each) == BLOCK_BYTES else sha256(bytes(len(each))).digest() for each in blocks
         ]
     if read_whole(descriptor, part, offset):
         return [sha256(each).digest() for each in blocks]

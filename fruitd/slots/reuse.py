@@ -1,7 +1,7 @@
 """Never a byte twice: a slot is filled with blocks the node already has, before anything is fetched (design D4).
 
-First what an interrupted try, or an older image, left in the slot itself at the right place; then every 16 KiB window at a 4 KiB
-offset of other slots and images on this node. Only blocks that differ are written. What is claimed to be in place is hashed
+First what lies in the slot itself at the right place (`in_place`); then every 16 KiB window at a 4 KiB offset of other slots
+and images on this node. Only blocks that differ are written. What is claimed to be in place is hashed
 again by the transfer, and the whole slot is read back before it boots: a mistake here costs a fetch, never an image.
 
 Cost: four hashes for each block of a source, about 4 s for each GiB on one core with SHA instructions (a Raspberry Pi 4 has
@@ -12,23 +12,19 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
-from hashlib import sha256
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import trio
 from attrs import frozen
 
 from fruitd.errors import RetryError, SlotError
-from fruitd.slots.block_index import BlockIndex
-from fruitd.slots.leaves import CHUNK_BYTES, is_hole, read_leaves
+from fruitd.slots.in_place import take_in_place
+from fruitd.slots.leaves import CHUNK_BYTES, is_hole
+from fruitd.slots.reuse_plan import OVERLAP_BYTES, STEP_BYTES, ZEROS, ReusePlan
 from fruitd.slots.slot import open_exclusively
-from swarm.transfer.bitmap import block_count, empty_bitmap, has_block, set_block
 from swarm.transfer.port import BLOCK_BYTES
 
-STEP_BYTES = 4096
-"""Windows begin at multiples of it: the block size of ext4 and squashfs. Half of it would hash twice as much for little."""
 SAMPLED_FROM_CHUNKS = 64
 """Sources from this size on are sampled first. Smaller ones take less than half a second."""
 STRIDE_CHUNKS = 16
@@ -36,10 +32,6 @@ STRIDE_CHUNKS = 16
 the image, the source is taken for unrelated: another system, noise. A source that has 5 % of the image in scattered files
 passes for unrelated in 4 of 100 cases, and then 5 % more is fetched; 17 MiB in one place are always noticed. Smaller:
 surer, and longer on nodes that have nothing to reuse; larger: the other way round."""
-OVERLAP_BYTES = BLOCK_BYTES - STEP_BYTES
-"""Windows that begin in the last so many bytes of a chunk reach into the next: each chunk is read with so much more."""
-_ZEROS = bytes(CHUNK_BYTES + OVERLAP_BYTES)
-_ZERO_LEAF = sha256(bytes(BLOCK_BYTES)).digest()
 
 
 @frozen
@@ -54,119 +46,6 @@ class Filled:
     """To be fetched."""
     written_bytes: int
     """Written to the slot just now."""
-
-
-class ReusePlan:
-    """Decides which blocks are in place and where found content belongs. Pure: it is fed with what was read."""
-
-    def __init__(self, leaves: bytes, length_bytes: int) -> None:
-        """Raises `ValueError` where there is not one leaf of 32 bytes for each block of the image."""
-        self.blocks = block_count(length_bytes)
-        if length_bytes < 1 or len(leaves) != 32 * self.blocks:
-            raise ValueError(
-                f"{len(leaves)} bytes of leaves do not belong to an image of {length_bytes} bytes"
-            )
-        self.present = empty_bitmap(self.blocks)
-        self.missing = self.blocks
-        self.hashed = 0
-        """Windows that `scan` has hashed: those that are not zeros."""
-        self.recognised = 0
-        """Windows seen by `scan` that are some block of the image, wanted or not."""
-        self._leaves = leaves
-        self._length_bytes = length_bytes
-        self._index: BlockIndex | None = None
-
-    def size_of(self, block: int) -> int:
-        """Bytes of a block; the last one may be short."""
-        return min(BLOCK_BYTES, self._length_bytes - block * BLOCK_BYTES)
-
-    @property
-    def missing_bytes(self) -> int:
-        """Bytes of the blocks that are not in place."""
-        last = self.blocks - 1
-        short = 0 if has_block(self.present, last) else BLOCK_BYTES - self.size_of(last)
-        return self.missing * BLOCK_BYTES - short
-
-    def take_in_place(self, block: int, leaf: bytes) -> None:
-        """The slot holds what has this leaf at this block."""
-        if leaf == self._leaf(block):
-            self._mark(block)
-
-    def take_zeros(self) -> Iterator[int]:
-        """Missing blocks that are all zeros: they need no source. Marks each as in place."""
-        for block in range(self.blocks):
-            if self._leaf(block) == _ZERO_LEAF and self._mark(block):
-                yield block
-
-    def take_tail(self, data: memoryview) -> bool:
-        """`data` is what a source holds where the last block would be. Windows only find whole blocks."""
-        last = self.blocks - 1
-        return not has_block(self.present, last) and self._take_at(last, data)
-
-    def scan(self, data: memoryview) -> Iterator[tuple[int, memoryview]]:
-        """Find wanted blocks in a part of a source that begins at a multiple of `STEP_BYTES`.
-
-        Yields block and content, marking each as in place. Only windows that lie within `data` whole are looked at.
-        """
-        if _is_zeros(data):
-            return  # `take_zeros` has dealt with those
-        index = self._index = self._index or BlockIndex(self._leaves)
-        for offset in range(0, len(data) - BLOCK_BYTES + 1, STEP_BYTES):
-            if not self.missing:
-                return
-            # Every window is looked at, also those that overlap one just found: files are copied as well as moved, and
-            # a copy at another offset lies in such a window.
-            window = data[offset : offset + BLOCK_BYTES]
-            if _is_zeros(window):
-                continue
-            leaf = sha256(window).digest()
-            self.hashed += 1
-            if leaf in index:
-                self.recognised += 1
-                for block in index.blocks(leaf):
-                    if self.size_of(block) == BLOCK_BYTES and self._mark(block):
-                        yield block, window
-                index.settle(leaf)
-
-    def _take_at(self, block: int, data: memoryview) -> bool:
-        if len(data) != self.size_of(block):
-            return False
-        if len(data) == BLOCK_BYTES and _is_zeros(data):
-            return self._leaf(block) == _ZERO_LEAF and self._mark(block)
-        return sha256(data).digest() == self._leaf(block) and self._mark(block)
-
-    def _leaf(self, block: int) -> bytes:
-        return self._leaves[32 * block : 32 * block + 32]
-
-    def _mark(self, block: int) -> bool:
-        """False where it was in place already."""
-        if has_block(self.present, block):
-            return False
-        set_block(self.present, block)
-        self.missing -= 1
-        return True
-
-
-def _is_zeros(data: memoryview) -> bool:
-    # Compares memory; `==` on a view would go through it byte by byte.
-    return _ZEROS.startswith(data)
-
-
-class _Progress:
-    """Shares of the whole work, told to whoever watches; looks for cancelling at each step."""
-
-    def __init__(
-        self, total_bytes: int, tell: Callable[[float], None], checkpoint: Callable[[], None]
-    ) -> None:
-        self._total_bytes = max(1, total_bytes)
-        self._done_bytes = 0
-        self._tell = tell
-        self._checkpoint = checkpoint
-
-    def step(self, count_bytes: int) -> None:
-        self._checkpoint()
-        self._done_bytes += count_bytes
-        self._tell(min(1.0, self._done_bytes / self._total_bytes))
 
 
 def fill_blocking(
@@ -198,10 +77,10 @@ def fill_blocking(
         progress = _Progress(length_bytes + sum(size for _, size in opened), tell, checkpoint)
         # Read ahead in single pages: in larger ones, the kernel counts every write of 16 KiB as one of the whole of it.
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
-        _take_target(plan, descriptor, length_bytes, progress)
+        take_in_place(plan, descriptor, length_bytes, progress.step)
         writer = _Writer(descriptor)
         for block in plan.take_zeros():
-            writer.put(block, memoryview(_ZEROS)[: plan.size_of(block)])
+            writer.put(block, memoryview(ZEROS)[: plan.size_of(block)])
         for path, size in opened:
             if plan.missing:
                 _take_source(plan, path, size, writer, progress)
@@ -229,6 +108,23 @@ async def fill(
     )
 
 
+class _Progress:
+    """Shares of the whole work, told to whoever watches; looks for cancelling at each step."""
+
+    def __init__(
+        self, total_bytes: int, tell: Callable[[float], None], checkpoint: Callable[[], None]
+    ) -> None:
+        self._total_bytes = max(1, total_bytes)
+        self._done_bytes = 0
+        self._tell = tell
+        self._checkpoint = checkpoint
+
+    def step(self, count_bytes: int) -> None:
+        self._checkpoint()
+        self._done_bytes += count_bytes
+        self._tell(min(1.0, self._done_bytes / self._total_bytes))
+
+
 class _Writer:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -250,22 +146,6 @@ def _measured(path: Path) -> tuple[Path, int]:
             return path, os.lseek(source.fileno(), 0, os.SEEK_END)
     except OSError:
         return path, 0
-
-
-def _take_target(plan: ReusePlan, descriptor: int, length_bytes: int, progress: _Progress) -> None:
-    """A block that cannot be read is missing: writing it anew is what makes a card put a good sector in its place."""
-
-    def checkpoint() -> None:
-        progress.step(min(CHUNK_BYTES, length_bytes))
-
-    with closing(read_leaves(descriptor, length_bytes, _nothing, checkpoint, ahead_bytes=0)) as found:
-        for block, leaf in found:
-            if leaf is not None:
-                plan.take_in_place(block, leaf)
-
-
-def _nothing(_done: float) -> None:
-    """Progress is told for slot and sources together."""
 
 
 def _take_source(plan: ReusePlan, path: Path, size_bytes: int, writer: _Writer, progress: _Progress) -> None:
@@ -329,7 +209,7 @@ def _read(descriptor: int, into: memoryview, offset: int) -> int:
     """Read as much as there is; nothing where the medium fails, since other sources may do."""
     try:
         if is_hole(descriptor, offset, len(into)):
-            into[:] = _ZEROS[: len(into)]
+            into[:] = ZEROS[: len(into)]
             return len(into)
         return os.preadv(descriptor, [into], offset)
     except OSError:

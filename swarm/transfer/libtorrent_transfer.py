@@ -21,18 +21,16 @@ import socket
 import time
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import trio
 
-from bep35 import metainfo
-from bep35.errors import Bep35Error
 from swarm.address import Address
-from swarm.errors import UnavailableError
+from swarm.errors import RefusedError, UnavailableError
 from swarm.transfer.bitmap import blocks_by_piece
 from swarm.transfer.desk import Desk
 from swarm.transfer.libtorrent_module import load_libtorrent
+from swarm.transfer.manner import Manner
 from swarm.transfer.near_and_far import NearAndFar
 from swarm.transfer.port import (
     ImageFetched,
@@ -44,18 +42,10 @@ from swarm.transfer.port import (
     TransferStopped,
 )
 from swarm.transfer.port_mapping import PortMappings
-from swarm.transfer.session_settings import (
-    END_GAME_SHARE,
-    KNOCKING,
-    KNOCKING_TCP,
-    QUIET,
-    TICK_BUSY_MS,
-    TICK_IDLE_MS,
-    TransferSettings,
-    session_settings,
-)
+from swarm.transfer.session_settings import END_GAME_SHARE, TransferSettings, session_settings
 from swarm.transfer.sources import NOBODY, Connection
 from swarm.transfer.torrent_job import TorrentJob
+from swarm.transfer.torrent_params import torrent_params
 from swarm.transfer.uplink_meter import UplinkMeter
 
 ACCOUNT_S = 0.2
@@ -65,10 +55,6 @@ SERVED_S = 5.0
 """Age up to which is told how much was served. Smaller wakes a node that has nothing to do; larger, `fruit status` is late."""
 OFFERED_MAX = 512
 """Peers remembered per image for their names' sake."""
-KNOCKING_S = 10.0
-"""After the last knock new connections are TCP again, which is several times as quick on a LAN. Longer: whoever of the site comes
-meanwhile is dialled over uTP too. Shorter than a plain dial takes to fail, and the next one of the same peer is plain again."""
-
 
 Found: TypeAlias = tuple[TorrentJob, Any, list[Connection]]
 """By a look: of whom, its status, its connections."""
@@ -97,9 +83,6 @@ class LibtorrentTransfer:
         self._left = trio.Event()
         self._events: list[TransferEvent] = []
         self._busy = False
-        self._manner = QUIET
-        self._knocked_s = 0.0
-        self._end_game = False
         self._meter = UplinkMeter()
         self.mappings = PortMappings(self._lt)
         self._bell, self._ringer = socket.socketpair()
@@ -107,6 +90,7 @@ class LibtorrentTransfer:
         self._ringer.setblocking(False)
         self._desk = Desk("libtorrent", self._ring)
         self._session = self._start_session()
+        self._manner = Manner(self._session.apply_settings)
         self._sides = NearAndFar(self._lt, self._session, settings)
         self.port = int(self._session.listen_port())
         """TCP port other nodes reach this one at."""
@@ -185,11 +169,7 @@ class LibtorrentTransfer:
         known = self._jobs.get(infohash)
         if known is None or known.handle is None or known.leaving or known.near_only:
             return
-        self._knocked_s = time.monotonic()
-        wanted = KNOCKING if over_utp else KNOCKING_TCP
-        if self._manner is not wanted:
-            self._manner = wanted
-            self._session.apply_settings(wanted)
+        self._manner.knock(over_utp=over_utp)
         turn = {peer.node_id for peer in known.dialled}
         for peer in peers:
             # Of those a fetch was offered, only whose turn it is: the others may be liars.
@@ -199,9 +179,7 @@ class LibtorrentTransfer:
 
     def rest(self) -> None:
         """TCP again, if nobody was knocked at lately; called now and then. uTP connections that stand go on."""
-        if self._manner is not QUIET and time.monotonic() - self._knocked_s > KNOCKING_S:
-            self._manner = QUIET
-            self._session.apply_settings(QUIET)
+        self._manner.rest()
 
     def keep_near(self, infohash: bytes, mates: Sequence[TransferPeer], *, near_only: bool) -> None:
         """See `Transfer.keep_near`."""
@@ -287,7 +265,7 @@ class LibtorrentTransfer:
             os.close(known.held)
         self._session.set_alert_fd(-1)
         self._session.pause()
-        del self._session
+        del self._manner, self._sides, self._session  # the session ends with whoever holds it last
         self._bell.close()
         self._ringer.close()
 
@@ -320,28 +298,10 @@ class LibtorrentTransfer:
     def _params(self, job: ImageJob) -> Any | None:
         """What is common to fetching and seeding; None, and an event, where the torrent is not the job's."""
         try:
-            described = metainfo.parse(job.torrent)
-        except Bep35Error as error:
-            self._refuse(job, f"torrent cannot be used: {error}")
+            return torrent_params(self._lt, job)
+        except RefusedError as error:
+            self._refuse(job, str(error))
             return None
-        if described.infohash != job.infohash or described.length_bytes != job.length_bytes:
-            self._refuse(job, "torrent describes another image than the one asked for")
-            return None
-        try:
-            params = self._lt.load_torrent_buffer(job.torrent)
-        except RuntimeError as error:
-            self._refuse(job, f"libtorrent cannot use the torrent: {error}")
-            return None
-        # Trackers, web seeds and DHT nodes are not covered by any signature: nobody is called because of them.
-        params.trackers, params.url_seeds, params.http_seeds, params.dht_nodes = [], [], [], []
-        flags = self._lt.torrent_flags
-        params.flags = flags.no_verify_files | flags.disable_pex | flags.disable_dht | flags.disable_lsd
-        if job.cautious_bytes_per_s:
-            params.flags |= flags.sequential_download
-            params.download_limit = job.cautious_bytes_per_s
-        params.save_path = "/nowhere"
-        params.renamed_files = {0: str(Path(job.path).absolute())}
-        return params
 
     def _add(
         self, job: ImageJob, params: Any, *, fetching: bool, prepared: frozenset[int] = frozenset()
@@ -478,7 +438,7 @@ class LibtorrentTransfer:
         known.status = status
         known.connected = frozenset(c.node_id for c in connections) - {NOBODY}
         if known.fetching and not known.near_only:
-            self._set_end_game(status.total_done >= END_GAME_SHARE * known.job.length_bytes)
+            self._manner.end_game(status.total_done >= END_GAME_SHARE * known.job.length_bytes)
         far = [c for c in connections if not self._is_near(known, c.node_id, c.address)]
         self._meter.snapshot(known.job.infohash, far)
         known.ledger.snapshot(connections, known.received_bytes, list(known.departed))
@@ -546,25 +506,8 @@ class LibtorrentTransfer:
 
     def _pace(self) -> None:
         """Tick fast only while something is being fetched."""
-        busy = any(known.fetching for known in self._jobs.values())
-        if busy != self._busy:
-            self._busy = busy
-            # A gateway that has just become whole says so before it names its last piece: whoever has all the others would
-            # hang up on it and dial again seconds later. With nothing to fetch, connections between the whole are let go.
-            self._session.apply_settings(
-                {
-                    "tick_interval": TICK_BUSY_MS if busy else TICK_IDLE_MS,
-                    "close_redundant_connections": not busy,
-                }
-            )
-        if not busy:
-            self._set_end_game(False)
-
-    def _set_end_game(self, now: bool) -> None:
-        """Whether blocks may be asked for twice."""
-        if now != self._end_game:
-            self._end_game = now
-            self._session.apply_settings({"strict_end_game_mode": not now})
+        self._busy = any(known.fetching for known in self._jobs.values())
+        self._manner.busy(self._busy)
 
     def _ring(self) -> None:
         try:

@@ -20,7 +20,9 @@ from bep35.merkle import leaf_hashes
 from fruitd.errors import RetryError, SlotError
 from fruitd.slots import reuse
 from fruitd.slots.block_index import BlockIndex
-from fruitd.slots.reuse import CHUNK_BYTES, STEP_BYTES, Filled, ReusePlan, fill, fill_blocking
+from fruitd.slots.leaves import CHUNK_BYTES
+from fruitd.slots.reuse import Filled, fill, fill_blocking
+from fruitd.slots.reuse_plan import STEP_BYTES, ReusePlan
 from swarm.transfer.bitmap import block_count, has_block
 from swarm.transfer.port import BLOCK_BYTES
 

@@ -21,11 +21,11 @@ from bep35 import merkle, metainfo
 from bep35.bencode import decode, encode
 from swarm.address import Address
 from swarm.errors import UnavailableError, UnsupportedError
-from swarm.transfer import libtorrent_transfer
+from swarm.transfer import libtorrent_transfer, manner
 from swarm.transfer.libtorrent_module import check_version
 from swarm.transfer.libtorrent_transfer import LibtorrentTransfer
 from swarm.transfer.port import BLOCK_BYTES, ImageFetched, ImageJob, TransferEvent, TransferStopped
-from swarm.transfer.session_settings import QUIET, TICK_BUSY_MS, TransferSettings
+from swarm.transfer.session_settings import TICK_BUSY_MS, TransferSettings
 from swarm.transfer.torrent_job import named
 from tests.swarm.transfer.contract import (
     LENGTH,
@@ -596,10 +596,10 @@ def test_nobody_knocks_for_an_image_that_stays_in_the_site(yard: RealYard) -> No
     near.transfer.keep_near(image.infohash, [], near_only=True)
     yard.until(lambda: near.transfer.progress(image.infohash) is not None, "the image is begun")
     near.transfer.knock(image.infohash, [peer(yard.node(), same_site=False)])
-    assert near.transfer._manner is QUIET
+    assert near.transfer._manner.quiet
     near.transfer.keep_near(image.infohash, [], near_only=False)
     near.transfer.knock(image.infohash, [peer(yard.node(), same_site=False)])
-    assert near.transfer._manner is not QUIET
+    assert not near.transfer._manner.quiet
 
 
 @pytest.mark.parametrize("over_utp", [True, False])
@@ -632,10 +632,10 @@ def test_a_seed_that_knocks_dials_over_utp_or_not_and_goes_back_to_waiting(
     assert taker.is_whole(job)
     assert kinds == {over_utp}
     holder.transfer.rest()
-    assert holder.transfer._manner is not QUIET  # too soon
-    monkeypatch.setattr(libtorrent_transfer, "KNOCKING_S", 0.0)
+    assert not holder.transfer._manner.quiet  # too soon
+    monkeypatch.setattr(manner, "KNOCKING_S", 0.0)
     holder.transfer.rest()
-    assert holder.transfer._manner is QUIET
+    assert holder.transfer._manner.quiet
     # The next one that is dialled plainly is dialled over TCP again.
     other, third = yard.image(), yard.node(slow=True)
     third.transfer.seed(third.put(other))

@@ -1,0 +1,97 @@
+"""What a slot already holds at the right place: left by an interrupted try, or the same in an older image.
+
+A slot that holds something else altogether is not read whole for that, since reading takes a third of the time of an update on
+an SD card: a sample tells. What of it is zeros is looked at all the same, lest zeros be written over zeros.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+
+from fruitd.slots.leaves import CHUNK_BYTES, ZERO_LEAF, is_hole, leaves_in, read_leaves
+from fruitd.slots.reuse_plan import ReusePlan, is_zeros
+from fruitd.slots.slot import read_whole
+from swarm.transfer.port import BLOCK_BYTES
+
+SAMPLED_FROM_CHUNKS = 64
+"""Images from this size on are sampled first. Smaller ones take a moment."""
+STRIDE_CHUNKS = 16
+"""One chunk in so many is the sample. Where a thousandth of a GiB is in place, here and there, one sample in sixty would miss it;
+what lies in one place is missed up to so many MiB, and made again. Smaller: more is read in vain; larger: more is missed."""
+_CHUNK_BLOCKS = CHUNK_BYTES // BLOCK_BYTES
+
+
+def take_in_place(plan: ReusePlan, descriptor: int, length_bytes: int, step: Callable[[int], None]) -> None:
+    """Tell the plan what is in place. A block that cannot be read is not: writing it anew is what makes a card put a good sector
+    in its place.
+
+    Args:
+        plan: of the image.
+        descriptor: the slot, open for reading.
+        length_bytes: of the image.
+        step: told about once for each MiB how many bytes of the image are done; may raise to cancel.
+    """
+    chunks = range(-(-length_bytes // CHUNK_BYTES))
+
+    def checkpoint() -> None:
+        step(min(CHUNK_BYTES, length_bytes))
+
+    if len(chunks) < SAMPLED_FROM_CHUNKS or _is_related(plan, descriptor, length_bytes, step):
+        with closing(read_leaves(descriptor, length_bytes, _nothing, checkpoint, ahead_bytes=0)) as found:
+            for block, leaf in found:
+                if leaf is not None:
+                    plan.take_in_place(block, leaf)
+        return
+    buffer = memoryview(bytearray(CHUNK_BYTES))
+    for chunk in chunks:
+        checkpoint()
+        blank = [block for block in _blocks_of(plan, chunk) if plan.is_blank(block)]
+        if blank:
+            _take_zeros(plan, descriptor, blank, buffer)
+
+
+def _is_related(plan: ReusePlan, descriptor: int, length_bytes: int, step: Callable[[int], None]) -> bool:
+    """Is anything of the image in place, in a sample of what is not zeros in it?"""
+    buffer = memoryview(bytearray(CHUNK_BYTES))
+
+    def filled(chunk: int) -> int:
+        return sum(not plan.is_blank(block) for block in _blocks_of(plan, chunk))
+
+    chunks = range(-(-length_bytes // CHUNK_BYTES))
+    for first in range(0, len(chunks), STRIDE_CHUNKS):
+        step(0)
+        chunk = max(chunks[first : first + STRIDE_CHUNKS], key=filled)
+        offset = chunk * CHUNK_BYTES
+        part = buffer[: min(CHUNK_BYTES, length_bytes - offset)]
+        for block, leaf in zip(_blocks_of(plan, chunk), leaves_in(descriptor, part, offset), strict=True):
+            if leaf is not None and leaf != ZERO_LEAF:
+                plan.take_in_place(block, leaf)
+                if not plan.is_missing(block):
+                    return True
+    return False
+
+
+def _blocks_of(plan: ReusePlan, chunk: int) -> range:
+    return range(chunk * _CHUNK_BLOCKS, min((chunk + 1) * _CHUNK_BLOCKS, plan.blocks))
+
+
+def _take_zeros(plan: ReusePlan, descriptor: int, blank: list[int], buffer: memoryview) -> None:
+    """Of these blocks of one chunk, which are to be zeros, those that are."""
+    offset, end = blank[0] * BLOCK_BYTES, (blank[-1] + 1) * BLOCK_BYTES
+    part = buffer[: end - offset]
+    try:
+        if is_hole(descriptor, offset, len(part)):
+            part[:] = bytes(len(part))
+        elif not read_whole(descriptor, part, offset):
+            return
+    except OSError:
+        return
+    for block in blank:
+        at = block * BLOCK_BYTES - offset
+        if is_zeros(part[at : at + BLOCK_BYTES]):
+            plan.take_in_place(block, ZERO_LEAF)
+
+
+def _nothing(_done: float) -> None:
+    """Progress is told for slot and sources together."""

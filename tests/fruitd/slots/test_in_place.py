@@ -1,0 +1,150 @@
+"""If one of these failed, a node would read a card for nothing, write what is there already, or lose what a cut had left."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from bep35.merkle import leaf_hashes
+from fruitd.slots import in_place
+from fruitd.slots.in_place import take_in_place
+from fruitd.slots.leaves import CHUNK_BYTES
+from fruitd.slots.reuse_plan import ReusePlan
+from swarm.transfer.port import BLOCK_BYTES
+
+STRIDE, CHUNKS = 4, 32
+CHUNK_BLOCKS = CHUNK_BYTES // BLOCK_BYTES
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(in_place, "SAMPLED_FROM_CHUNKS", 8)
+    monkeypatch.setattr(in_place, "STRIDE_CHUNKS", STRIDE)
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
+    """Which chunks were read."""
+    chunks: Counter[int] = Counter()
+    real = os.preadv
+
+    def counting(descriptor: int, buffers: list[memoryview], offset: int) -> int:
+        chunks[offset // CHUNK_BYTES] += 1
+        return real(descriptor, buffers, offset)
+
+    monkeypatch.setattr(os, "preadv", counting)
+    return chunks
+
+
+def _noise(seed: int, length_bytes: int) -> bytearray:
+    return bytearray(random.Random(seed).randbytes(length_bytes))
+
+
+def _taken(folder: Path, image: bytes, content: bytes) -> ReusePlan:
+    """The plan for an image after a look at a slot with this content."""
+    slot = folder / "slot"
+    slot.write_bytes(content)
+    plan, done = ReusePlan(leaf_hashes(image), len(image)), [0]
+    descriptor = os.open(slot, os.O_RDONLY)
+    try:
+        take_in_place(plan, descriptor, len(image), lambda count: done.append(count))
+    finally:
+        os.close(descriptor)
+    assert sum(done) >= len(image)
+    assert max(done) <= CHUNK_BYTES
+    return plan
+
+
+def _in_place(plan: ReusePlan) -> set[int]:
+    return {block for block in range(plan.blocks) if not plan.is_missing(block)}
+
+
+def test_a_slot_with_something_else_is_not_read_whole(tmp_path: Path, read: Counter[int]) -> None:
+    """A minute of reading for each GiB, before anything is fetched, on every card that comes from the factory."""
+    image = _noise(1, CHUNKS * CHUNK_BYTES - 5)
+    plan = _taken(tmp_path, image, _noise(2, len(image)))
+    assert plan.missing == plan.blocks
+    assert len(read) == CHUNKS // STRIDE
+
+
+def test_zeros_are_not_written_over_zeros(tmp_path: Path, read: Counter[int]) -> None:
+    """Free space is a quarter of an image: it would wear the card in vain. And the sample is not taken where there is nothing."""
+    image, other = _noise(1, CHUNKS * CHUNK_BYTES), _noise(2, CHUNKS * CHUNK_BYTES)
+    blank = slice(5 * CHUNK_BYTES + 3 * BLOCK_BYTES, 9 * CHUNK_BYTES - 7 * BLOCK_BYTES)
+    image[blank] = bytes(blank.stop - blank.start)
+    there = slice(6 * CHUNK_BYTES + BLOCK_BYTES, 12 * CHUNK_BYTES)
+    other[there] = bytes(there.stop - there.start)
+    plan = _taken(tmp_path, image, other)
+    expected = set(range(6 * CHUNK_BLOCKS + 1, 9 * CHUNK_BLOCKS - 7))
+    assert _in_place(plan) == expected
+    assert set(read) == {0, 4, 9, 12, 16, 20, 24, 28} | {5, 6, 7, 8}  # the sample, and where zeros are to be
+
+
+@pytest.mark.parametrize("share", [0.01, 0.3])
+def test_what_a_cut_has_left_is_found(tmp_path: Path, share: float) -> None:
+    """Pieces come in an order of chance: what was fetched would be fetched again."""
+    image, slot = _noise(1, CHUNKS * CHUNK_BYTES), _noise(2, CHUNKS * CHUNK_BYTES)
+    blocks = CHUNKS * CHUNK_BLOCKS
+    had = set(random.Random(3).sample(range(blocks), round(share * blocks)))
+    for block in had:
+        part = slice(block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES)
+        slot[part] = image[part]
+    assert _in_place(_taken(tmp_path, image, slot)) == had
+
+
+def test_the_first_segments_of_a_parcel_are_found(tmp_path: Path) -> None:
+    """They are made in order: what was made before the first cut lies at the beginning."""
+    image, slot = _noise(1, CHUNKS * CHUNK_BYTES), _noise(2, CHUNKS * CHUNK_BYTES)
+    slot[: 2 * CHUNK_BYTES] = image[: 2 * CHUNK_BYTES]
+    assert _in_place(_taken(tmp_path, image, slot)) == set(range(2 * CHUNK_BLOCKS))
+
+
+def test_a_small_image_is_looked_at_whole(tmp_path: Path) -> None:
+    """Nothing would be won, and something lost."""
+    image, slot = _noise(1, 7 * CHUNK_BYTES), _noise(2, 7 * CHUNK_BYTES)
+    slot[3 * CHUNK_BYTES : 3 * CHUNK_BYTES + BLOCK_BYTES] = image[
+        3 * CHUNK_BYTES : 3 * CHUNK_BYTES + BLOCK_BYTES
+    ]
+    assert _in_place(_taken(tmp_path, image, slot)) == {3 * CHUNK_BLOCKS}
+
+
+def test_what_cannot_be_read_is_not_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bad sector would end the daemon; or be taken for zeros."""
+    image = bytes(CHUNKS * CHUNK_BYTES)
+    real = os.preadv
+
+    def failing(descriptor: int, buffers: list[memoryview], offset: int) -> int:
+        if offset == 5 * CHUNK_BYTES:
+            raise OSError(errno.EIO, "it is broken")
+        return real(descriptor, buffers, offset)
+
+    monkeypatch.setattr(os, "preadv", failing)
+    slot = bytearray(len(image))
+    plan = _taken(tmp_path, image, slot)
+    assert _in_place(plan) == set(range(plan.blocks)) - set(range(5 * CHUNK_BLOCKS, 6 * CHUNK_BLOCKS))
+
+
+def test_can_be_cancelled_at_every_step(tmp_path: Path) -> None:
+    """The daemon would not end for as long as a card is sampled."""
+    image = _noise(1, CHUNKS * CHUNK_BYTES)
+    slot = tmp_path / "slot"
+    slot.write_bytes(_noise(2, len(image)))
+    descriptor = os.open(slot, os.O_RDONLY)
+    try:
+        for steps in (0, 3, CHUNKS // STRIDE + 2):
+            left = [steps]
+
+            def step(count: int, left: list[int] = left) -> None:
+                left[0] -= 1
+                if left[0] < 0:
+                    raise InterruptedError
+
+            with pytest.raises(InterruptedError):
+                take_in_place(ReusePlan(leaf_hashes(image), len(image)), descriptor, len(image), step)
+    finally:
+        os.close(descriptor)
