@@ -100,6 +100,8 @@ def _rows(folder: Path, maintainers: Maintainers, way: _Way) -> Iterator[Row]:
             factory_image=folder / "factory.img",
             maintainers=maintainers,
         )
+        # As delivered it has no room for the parcel from nothing of such an image, which comes block by block then.
+        fleet.cluster.settings = evolve(fleet.cluster.settings, parcel_cache_bytes=image_bytes)
         with fleet:
             applied.append(_applied(fleet, way, packed))
         shutil.rmtree(fleet.folder)

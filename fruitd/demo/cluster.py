@@ -93,6 +93,7 @@ class ClusterSettings:
     token_file: Path | None = None
     """The join token on every card."""
     beacon_port: int = field(factory=lambda: free_ports(1)[0])
+    parcel_cache_bytes: int = 256 * 1024 * 1024
     restart_command: tuple[str, ...] = ()
     """What a node restarts its machine with; empty: it ends, and its boot chooser goes on."""
 
@@ -315,6 +316,7 @@ beacon_port = {s.beacon_port}
 port = {node.transfer_port}
 upload_bytes_per_s = {upload}
 lan_upload_bytes_per_s = {upload}
+parcel_cache_bytes = {s.parcel_cache_bytes}
 [api]
 socket = "{node.socket}"
 mode = "0600"
