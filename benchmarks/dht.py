@@ -1,9 +1,8 @@
 """A node with five contacts, of which one is left, in a swarm of a hundred with 5 % loss: until it fetches the newest release.
 
 Two real daemons: the contact that is left, which holds the release as all do in a swarm that has settled, and the newcomer.
-The other 98
-nodes are `crowd`: the same cores, shells and tables on sockets of their own, in one process. In a network namespace whose
-loopback drops packets at random: needs root.
+The other 98 nodes are `crowd`: the same cores, shells and tables on sockets of their own, in one process. In a network
+namespace whose loopback drops packets at random: needs root.
 """
 
 from __future__ import annotations
@@ -65,9 +64,10 @@ def measure() -> dict[str, list[float]]:
     """Seconds of each newcomer."""
     subprocess.run(["nft", "-f", "-"], input=DROP % LOSS_PERCENT, text=True, check=True)
     with workshop() as folder:
-        image = folder / "rootfs-1.img"
+        image, factory = folder / "rootfs-1.img", folder / "factory.img"
         write_random_image(image, IMAGE_BYTES, random.Random(1))
-        with Fleet(folder / "fleet", slot_bytes=IMAGE_BYTES + MIB, factory_image=None) as fleet:
+        write_random_image(factory, MIB, random.Random(2))
+        with Fleet(folder / "fleet", slot_bytes=IMAGE_BYTES + MIB, factory_image=factory) as fleet:
             fleet.cluster.settings = evolve(fleet.cluster.settings, beacon=False)
             contact = fleet.cluster.add("contact", slots=False)
             contact.start()
