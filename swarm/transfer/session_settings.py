@@ -12,7 +12,8 @@ _PLAIN = 2
 """`enc_policy.pe_disabled`. BitTorrent's RC4 hides nothing from anyone and costs a Diffie-Hellman per connection."""
 
 TICK_BUSY_MS = 100
-"""A new peer is dialled at the next tick. Smaller costs wake-ups; larger, up to this much before each first byte."""
+"""Rates are dealt out at each tick; new peers are dialled once a second, at a tick (half a second after they were offered, on
+average, whatever this is). Smaller costs wake-ups; larger, up to this much more before each first byte."""
 TICK_IDLE_MS = 200
 """How long the first dial of a new image may wait, since a change of pace takes effect at the next tick. Measured without
 torrents: 0.03 % of a core; 100 ms costs 0.07 %, 1000 ms 0.01 %."""
