@@ -100,7 +100,7 @@ def _rows(folder: Path, maintainers: Maintainers, way: _Way) -> Iterator[Row]:
             factory_image=folder / "factory.img",
             maintainers=maintainers,
         )
-        # As delivered it has no room for the parcel from nothing of such an image, which comes block by block then.
+        # The parcel from nothing of such an image is about as large as the cache is as delivered; one that does not fit in is not used.
         fleet.cluster.settings = evolve(fleet.cluster.settings, parcel_cache_bytes=image_bytes)
         with fleet:
             applied.append(_applied(fleet, way, packed))
@@ -129,7 +129,7 @@ def _applied(fleet: Fleet, way: _Way, packed: Path) -> _Applied:
     node = fleet.cluster.add("node", contacts=[publisher])
     release = way.bundle.plan.release
     parcel_bytes = way.bundle.plan.parcels[0].length_bytes
-    with metered(node, 2 * parcel_bytes) as meter:  # a node leaves a part of its data partition free
+    with metered(node, 2 * parcel_bytes) as meter:  # the file system keeps some, and so does the node
         zstd_s, zstd_cpu_s = _zstd_s(packed, node.slot(way.target))
         for slot in ("a", "b"):
             lay(way.laid, node.slot(slot), backwards=way.backwards)

@@ -93,7 +93,8 @@ class ClusterSettings:
     token_file: Path | None = None
     """The join token on every card."""
     beacon_port: int = field(factory=lambda: free_ports(1)[0])
-    parcel_cache_bytes: int = 256 * 1024 * 1024
+    parcel_cache_bytes: int | None = None
+    """What parcels may take on a node's disk; None: as delivered."""
     restart_command: tuple[str, ...] = ()
     """What a node restarts its machine with; empty: it ends, and its boot chooser goes on."""
 
@@ -295,6 +296,7 @@ class Cluster:
         s, d = self.settings, node.directory
         upload = 0 if node.has_slots else s.upload_bytes_per_s
         token = f'token = "{s.token_file}"\n' if s.token_file is not None else ""
+        cache = f"parcel_cache_bytes = {s.parcel_cache_bytes}\n" if s.parcel_cache_bytes is not None else ""
         text = f"""[node]
 name = "{node.name}"
 site = "{node.place.site}"
@@ -316,8 +318,7 @@ beacon_port = {s.beacon_port}
 port = {node.transfer_port}
 upload_bytes_per_s = {upload}
 lan_upload_bytes_per_s = {upload}
-parcel_cache_bytes = {s.parcel_cache_bytes}
-[api]
+{cache}[api]
 socket = "{node.socket}"
 mode = "0600"
 [update]
