@@ -100,7 +100,7 @@ def _rows(folder: Path, maintainers: Maintainers, way: _Way) -> Iterator[Row]:
             factory_image=folder / "factory.img",
             maintainers=maintainers,
         )
-        # The parcel from nothing of such an image is about as large as the cache is as delivered; one that does not fit in is not used.
+        # The parcel from nothing is about as large as the cache is as delivered; one that does not fit in is not used.
         fleet.cluster.settings = evolve(fleet.cluster.settings, parcel_cache_bytes=image_bytes)
         with fleet:
             applied.append(_applied(fleet, way, packed))

@@ -1,7 +1,8 @@
 """What a slot already holds at the right place: left by an interrupted try, or the same in an older image.
 
 A slot that holds something else altogether is not read whole for that, which would be one of an update's three passes over the
-medium (it is written and read back): a sample tells. What of it is zeros is looked at all the same, lest zeros be written over zeros.
+medium (it is written and read back): a sample tells. What is to be zeros is looked at all the same, lest zeros be written over
+zeros.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ SAMPLED_FROM_CHUNKS = 64
 """Images from this size on are sampled first. Smaller ones take a moment."""
 STRIDE_CHUNKS = 16
 """One chunk in so many is the sample. Where a thousandth of a GiB is in place, here and there, one sample in sixty would miss it;
-what lies in one place is missed up to twice so many MiB less two, and made again. Smaller: more is read in vain; larger: more is missed."""
+what lies in one place is missed up to twice so many MiB less two, and made again. Smaller: more is read in vain; larger: more is
+missed."""
 _CHUNK_BLOCKS = CHUNK_BYTES // BLOCK_BYTES
 
 
