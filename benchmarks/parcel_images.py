@@ -140,7 +140,10 @@ def with_plain_initrd(source: Path) -> Path:
 
 def pairs(folder: Path) -> list[Pair]:
     """All of them, built where they are not there yet."""
-    require("mmdebstrap", "mke2fs", "mksquashfs", "rsync", "zstd")
+    require(
+        "mmdebstrap", "mke2fs", "mksquashfs", "rsync", "zstd",
+        packages="mmdebstrap e2fsprogs squashfs-tools rsync zstd",
+    )  # fmt: skip
     if os.geteuid():
         raise NotMeasurableError("building Debian's images needs root")
     main = tree(folder, "main")

@@ -328,6 +328,7 @@ class Jobs:
             return
         if not bad:
             await daemon.last_update.whole(target)
+        self.parcels.let_go()
         event: update_events.Event = update_events.ReadBackPassed(target.infohash)
         if bad:
             event = update_events.ReadBackFailed(target.infohash, len(bad))
@@ -354,6 +355,7 @@ class Jobs:
 
     def _stop(self, infohash: str) -> None:
         self.cancel(infohash)
+        self.parcels.let_go()
         if self._fetching == infohash:
             self._end_fetch(infohash)
             self._daemon.transfer.stop(bytes.fromhex(infohash))
@@ -371,6 +373,7 @@ class Jobs:
     def failed(self, target: Target, error: FruitError) -> None:
         daemon = self._daemon
         self.done(target)
+        self.parcels.let_go()
         final = isinstance(error, SlotError) and error.final
         daemon.submit(
             daemon.journaled.step_failed(target.infohash, str(error), daemon.time.now_s(), final=final)

@@ -21,6 +21,7 @@ from fruitd.node.effects import (
     OpenParcel,
     ReadParcelHead,
 )
+from fruitd.slots.held import HeldSlot
 from fruitd.slots.parcel_file import flush_parcel, open_parcel, read_part
 from fruitd.slots.segment import make_segment
 from fruitd.updater.journal import Target
@@ -46,6 +47,7 @@ class ParcelJobs:
     def __init__(self, daemon: Daemon, jobs: Jobs) -> None:
         self._daemon = daemon
         self._jobs = jobs
+        self._held = HeldSlot()
         self.fetching: str | None = None
         """Infohash of the parcel on its way."""
         self.length_bytes = 0
@@ -162,6 +164,7 @@ class ParcelJobs:
         try:
             slot, active = self._jobs.paths(effect.slot)
             async with self._jobs.slot_work:
+                await trio.to_thread.run_sync(self._held.hold, slot)
                 made = await trio.to_thread.run_sync(
                     make_segment, slot, active, Path(effect.path), parse(effect.torrent), effect.parcel,
                     effect.segment, effect.leaves, effect.present, trio.from_thread.check_cancelled,
@@ -178,6 +181,14 @@ class ParcelJobs:
                 damaged=made.damaged,
             )
         )  # fmt: skip
+
+    def let_go(self) -> None:
+        """No more segments are made for now."""
+        self._jobs.begin("let go of the slot", self._let_go, None)
+
+    async def _let_go(self, _: object) -> None:
+        async with self._jobs.slot_work:
+            await trio.to_thread.run_sync(self._held.let_go)
 
     async def _drop(self, effect: DropParcel) -> None:
         await self._daemon.transfer.settled()  # what is still written would make the file anew

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from contextlib import closing
 
 from fruitd.slots.leaves import CHUNK_BYTES, ZERO_LEAF, is_hole, leaves_in, read_leaves
+from fruitd.slots.past_cache import aligned_buffer, past_cache, read_whole
 from fruitd.slots.reuse_plan import ReusePlan, is_zeros
-from fruitd.slots.slot import read_whole
 from swarm.transfer.port import BLOCK_BYTES
 
 SAMPLED_FROM_CHUNKS = 64
@@ -40,37 +40,39 @@ def take_in_place(plan: ReusePlan, descriptor: int, length_bytes: int, step: Cal
         step(min(CHUNK_BYTES, length_bytes))
 
     if len(chunks) < SAMPLED_FROM_CHUNKS or _is_related(plan, descriptor, length_bytes, step):
-        with closing(read_leaves(descriptor, length_bytes, _nothing, checkpoint, ahead_bytes=0)) as found:
+        with closing(read_leaves(descriptor, length_bytes, _nothing, checkpoint)) as found:
             for block, leaf in found:
                 if leaf is not None:
                     plan.take_in_place(block, leaf)
         return
-    buffer = memoryview(bytearray(CHUNK_BYTES))
-    for chunk in chunks:
-        checkpoint()
-        blank = [block for block in _blocks_of(plan, chunk) if plan.is_blank(block)]
-        if blank:
-            _take_zeros(plan, descriptor, blank, buffer)
+    buffer = aligned_buffer(CHUNK_BYTES)
+    with past_cache(descriptor):
+        for chunk in chunks:
+            checkpoint()
+            blank = [block for block in _blocks_of(plan, chunk) if plan.is_blank(block)]
+            if blank:
+                _take_zeros(plan, descriptor, blank, buffer)
 
 
 def _is_related(plan: ReusePlan, descriptor: int, length_bytes: int, step: Callable[[int], None]) -> bool:
     """Is anything of the image in place, in a sample of what is not zeros in it?"""
-    buffer = memoryview(bytearray(CHUNK_BYTES))
+    buffer = aligned_buffer(CHUNK_BYTES)
 
     def filled(chunk: int) -> int:
         return sum(not plan.is_blank(block) for block in _blocks_of(plan, chunk))
 
     chunks = range(-(-length_bytes // CHUNK_BYTES))
-    for first in range(0, len(chunks), STRIDE_CHUNKS):
-        step(0)
-        chunk = max(chunks[first : first + STRIDE_CHUNKS], key=filled)
-        offset = chunk * CHUNK_BYTES
-        part = buffer[: min(CHUNK_BYTES, length_bytes - offset)]
-        for block, leaf in zip(_blocks_of(plan, chunk), leaves_in(descriptor, part, offset), strict=True):
-            if leaf is not None and leaf != ZERO_LEAF:
-                plan.take_in_place(block, leaf)
-                if not plan.is_missing(block):
-                    return True
+    with past_cache(descriptor):
+        for first in range(0, len(chunks), STRIDE_CHUNKS):
+            step(0)
+            chunk = max(chunks[first : first + STRIDE_CHUNKS], key=filled)
+            offset = chunk * CHUNK_BYTES
+            leaves = leaves_in(descriptor, buffer, min(CHUNK_BYTES, length_bytes - offset), offset)
+            for block, leaf in zip(_blocks_of(plan, chunk), leaves, strict=True):
+                if leaf is not None and leaf != ZERO_LEAF:
+                    plan.take_in_place(block, leaf)
+                    if not plan.is_missing(block):
+                        return True
     return False
 
 
@@ -81,17 +83,15 @@ def _blocks_of(plan: ReusePlan, chunk: int) -> range:
 def _take_zeros(plan: ReusePlan, descriptor: int, blank: list[int], buffer: memoryview) -> None:
     """Of these blocks of one chunk, which are to be zeros, those that are."""
     offset, end = blank[0] * BLOCK_BYTES, (blank[-1] + 1) * BLOCK_BYTES
-    part = buffer[: end - offset]
     try:
-        if is_hole(descriptor, offset, len(part)):
-            part[:] = bytes(len(part))
-        elif not read_whole(descriptor, part, offset):
-            return
+        hole = is_hole(descriptor, offset, end - offset)
     except OSError:
+        return
+    if not hole and not read_whole(descriptor, buffer, end - offset, offset):
         return
     for block in blank:
         at = block * BLOCK_BYTES - offset
-        if is_zeros(part[at : at + BLOCK_BYTES]):
+        if hole or is_zeros(buffer[at : at + BLOCK_BYTES]):
             plan.take_in_place(block, ZERO_LEAF)
 
 

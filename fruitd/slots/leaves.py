@@ -12,13 +12,11 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import sha256
 
-from fruitd.slots.slot import read_whole
+from fruitd.slots.past_cache import aligned_buffer, past_cache, read_whole
 from swarm.transfer.port import BLOCK_BYTES
 
 CHUNK_BYTES = 1024 * 1024
 """Read at once, and how often cancelling is looked for. Larger only costs memory."""
-AHEAD_BYTES = 4 * 1024 * 1024
-"""The medium reads this far ahead while the processor hashes. Less leaves either idle; more only fills the page cache."""
 THREADS = 2
 """One more chunk than that is in memory. 128 MiB on two processors with SHA instructions take 0.11 s instead of 0.13, and 0.2 s
 of processor; with a hash four times as slow, as on boards without them, 0.30 instead of 0.50, and 0.56. More would wait for the
@@ -31,29 +29,24 @@ def read_leaves(
     length_bytes: int,
     tell: Callable[[float], None],
     checkpoint: Callable[[], None],
-    *,
-    ahead_bytes: int = AHEAD_BYTES,
 ) -> Generator[tuple[int, bytes | None], None, None]:
     """Block and leaf of an open slot or image, in order; the leaf is None where the block cannot be read.
 
-    Close what this gives before the descriptor: threads read from it until then.
+    Close what this gives before the descriptor: threads read from it until then, past the page cache.
 
     Args:
         descriptor: open for reading.
         length_bytes: of the image.
         tell: called with 0..1 as the work goes on, in the caller's thread.
         checkpoint: called about once per MiB, likewise; may raise to cancel.
-        ahead_bytes: how far the kernel is to read ahead; 0: as it likes.
     """
-    buffers = [memoryview(bytearray(min(CHUNK_BYTES, length_bytes))) for _ in range(THREADS + 1)]
+    buffers = [aligned_buffer(min(CHUNK_BYTES, length_bytes)) for _ in range(THREADS + 1)]
     going: deque[Future[list[bytes | None]]] = deque()
     block = 0
-    with ThreadPoolExecutor(THREADS, "leaves") as pool:
+    with past_cache(descriptor), ThreadPoolExecutor(THREADS, "leaves") as pool:
         for number, offset in enumerate(range(0, length_bytes, CHUNK_BYTES)):
-            if ahead_bytes:
-                os.posix_fadvise(descriptor, offset + CHUNK_BYTES, ahead_bytes, os.POSIX_FADV_WILLNEED)
-            part = buffers[number % len(buffers)][: min(CHUNK_BYTES, length_bytes - offset)]
-            going.append(pool.submit(leaves_in, descriptor, part, offset))
+            buffer, size_bytes = buffers[number % len(buffers)], min(CHUNK_BYTES, length_bytes - offset)
+            going.append(pool.submit(leaves_in, descriptor, buffer, size_bytes, offset))
             last = offset + CHUNK_BYTES >= length_bytes
             # The oldest has to be done before the next is begun, in its buffer.
             while going and (last or len(going) == len(buffers)):
@@ -73,19 +66,19 @@ def is_hole(descriptor: int, offset: int, size_bytes: int) -> bool:
         return error.errno == errno.ENXIO and offset + size_bytes <= os.lseek(descriptor, 0, os.SEEK_END)
 
 
-def leaves_in(descriptor: int, part: memoryview, offset: int) -> list[bytes | None]:
-    """Of a chunk that begins at a block, read into `part`; None where a block cannot be read."""
-    blocks = [part[start : start + BLOCK_BYTES] for start in range(0, len(part), BLOCK_BYTES)]
-    if _is_blank(descriptor, offset, len(part)):
-        return [
-            ZERO_LEAF if len(each) == BLOCK_BYTES else sha256(bytes(len(each))).digest() for each in blocks
-        ]
-    if read_whole(descriptor, part, offset):
-        return [sha256(each).digest() for each in blocks]
+def leaves_in(descriptor: int, buffer: memoryview, size_bytes: int, offset: int) -> list[bytes | None]:
+    """Of a chunk of so many bytes that begins at a block, read into the buffer; None where a block cannot be read."""
+    starts = range(0, size_bytes, BLOCK_BYTES)
+    sizes = [min(BLOCK_BYTES, size_bytes - start) for start in starts]
+    if _is_blank(descriptor, offset, size_bytes):
+        return [ZERO_LEAF if size == BLOCK_BYTES else sha256(bytes(size)).digest() for size in sizes]
+    whole = read_whole(descriptor, buffer, size_bytes, offset)
     # One bad sector must not condemn its whole neighbourhood: the number of bad blocks is told to people.
     return [
-        sha256(each).digest() if read_whole(descriptor, each, offset + number * BLOCK_BYTES) else None
-        for number, each in enumerate(blocks)
+        sha256(buffer[start : start + size]).digest()
+        if whole or read_whole(descriptor, buffer[start:], size, offset + start)
+        else None
+        for start, size in zip(starts, sizes, strict=True)
     ]
 
 

@@ -9,16 +9,17 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from bep35.metainfo import Metainfo
 from fruitd.errors import RetryError, SlotError
 from fruitd.slots.parcel_file import is_damaged, read_part
-from fruitd.slots.slot import open_exclusively, read_whole
+from fruitd.slots.slot import open_exclusively
 from swarm.errors import RefusedError
 from swarm.parcel.header import Parcel, Segment
 from swarm.parcel.limits import BLOCK_BYTES, HASH_BYTES
@@ -27,8 +28,6 @@ from swarm.transfer.bitmap import has_block
 
 STEP_BYTES = 4096
 """Where the medium fails, it is read in steps of this size, so that one bad sector spoils no more than it must."""
-LOOK_BLOCKS = 64
-"""Cancelling is looked for each time so many blocks are made."""
 
 
 @frozen
@@ -48,20 +47,35 @@ class MadeSegment:
 class _Work:
     descriptor: int
     leaves: bytes
-    right: list[int]
+    present: bytes
+    right: list[int] = field(factory=list)
     wrong: int = 0
     written_bytes: int = 0
 
-    def take(self, block: int, data: bytes) -> None:
+    def take(self, first: int, part: bytearray) -> None:
+        """Compare blocks that were made, from that one on, and write those that are right and not there yet."""
+        view, begin = memoryview(part), 0
+        for at in range(0, len(part), BLOCK_BYTES):
+            block = first + at // BLOCK_BYTES
+            if not self._is_to_write(block, view[at : at + BLOCK_BYTES]):
+                self._write(first * BLOCK_BYTES + begin, view[begin:at])
+                begin = at + BLOCK_BYTES
+        self._write(first * BLOCK_BYTES + begin, view[begin:])
+
+    def _is_to_write(self, block: int, data: memoryview) -> bool:
+        if has_block(self.present, block):
+            return False
         if sha256(data).digest() != self.leaves[HASH_BYTES * block : HASH_BYTES * (block + 1)]:
             self.wrong += 1
-            return
-        offset, view = block * BLOCK_BYTES, memoryview(data)
-        while view:
-            count = os.pwrite(self.descriptor, view, offset)
-            offset, view = offset + count, view[count:]
+            return False
         self.right.append(block)
-        self.written_bytes += len(data)
+        return True
+
+    def _write(self, offset: int, data: memoryview) -> None:
+        while data:
+            count = os.pwrite(self.descriptor, data, offset)
+            self.written_bytes += count
+            offset, data = offset + count, data[count:]
 
 
 def make_segment(
@@ -91,22 +105,21 @@ def make_segment(
         SlotError: the slot cannot be opened or written.
         RetryError: there is no room (a sparse file as slot).
     """
-    frame = read_part(cached, segment.frame_offset, segment.frame_bytes)
+    read_frame = partial(read_part, cached, segment.frame_offset, segment.frame_bytes)
     descriptor = open_exclusively(slot)
     try:
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)  # as when a slot is filled, see reuse.py
-        work = _Work(descriptor, leaves, [])
         wanted = sum(
             not has_block(present, block) for run in segment.runs for block in range(run.block, run.end)
         )
-        with active.open("rb", buffering=0) as older:
+        with active.open("rb", buffering=0) as older, ThreadPoolExecutor(1, "open-segment") as helper:
+            work = _Work(descriptor, leaves, present)
             images = Images(_reader(older.fileno()), _reader(descriptor))
+            ahead = partial(_ahead, helper)
             try:
-                for count, (block, data) in enumerate(unpacked(parcel, segment, frame, images, _ahead)):
-                    if not count % LOOK_BLOCKS:
-                        checkpoint()
-                    if not has_block(present, block):
-                        work.take(block, data)
+                for first, part in unpacked(parcel, segment, read_frame, images, ahead):
+                    checkpoint()
+                    work.take(first, part)
             except RefusedError:
                 work.wrong = wanted - len(work.right)
         _begin_writing(descriptor, segment)
@@ -120,13 +133,12 @@ def make_segment(
     return MadeSegment(tuple(work.right), work.wrong, work.written_bytes, damaged)
 
 
-def _ahead(parts: Iterator[bytes]) -> Iterator[bytes]:
+def _ahead(helper: Executor, parts: Iterator[bytes]) -> Iterator[bytes]:
     """One processor opens the next part of the frame while another hashes and writes what came of the last."""
-    with ThreadPoolExecutor(1, "open-segment") as helper:
+    coming = helper.submit(next, parts, None)
+    while (part := coming.result()) is not None:
         coming = helper.submit(next, parts, None)
-        while (part := coming.result()) is not None:
-            coming = helper.submit(next, parts, None)
-            yield part
+        yield part
 
 
 def _begin_writing(descriptor: int, segment: Segment) -> None:
@@ -141,11 +153,19 @@ def _reader(descriptor: int) -> Callable[[int, memoryview], None]:
     """Fills a buffer from an image; with zeros where that cannot be read. The blocks that use those come out wrong."""
 
     def read(offset: int, into: memoryview) -> None:
-        if read_whole(descriptor, into, offset):
+        if _read_whole(descriptor, into, offset):
             return
         for at in range(0, len(into), STEP_BYTES):
             part = into[at : at + STEP_BYTES]
-            if not read_whole(descriptor, part, offset + at):
+            if not _read_whole(descriptor, part, offset + at):
                 part[:] = bytes(len(part))
 
     return read
+
+
+def _read_whole(descriptor: int, into: memoryview, offset: int) -> bool:
+    """Fill `into` from there; False where the medium fails or ends before."""
+    try:
+        return os.preadv(descriptor, [into], offset) == len(into)
+    except OSError:
+        return False

@@ -86,14 +86,6 @@ def open_exclusively(path: Path, *, write: bool = True) -> int:
         raise SlotError(f"slot {path} cannot be opened {what}: {error.strerror}") from error
 
 
-def read_whole(descriptor: int, into: memoryview, offset: int) -> bool:
-    """Fill `into` from there; False where the medium fails or ends before."""
-    try:
-        return os.preadv(descriptor, [into], offset) == len(into)
-    except OSError:
-        return False
-
-
 def _status(path: Path) -> os.stat_result:
     try:
         return path.stat()

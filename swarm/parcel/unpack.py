@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import zstandard
 from attrs import frozen
@@ -18,6 +19,8 @@ from swarm.parcel.header import Parcel, Segment
 from swarm.parcel.limits import BLOCK_BYTES
 from swarm.parcel.recipe import Origin, Range, Step
 
+_PART_BLOCKS = 16
+"""So many are made at once. Fewer cost calls; more only cost memory."""
 ReadInto = Callable[[int, memoryview], None]
 """Fills the buffer with the bytes from an offset on, or raises whatever its caller expects of it."""
 Ahead = Callable[[Iterator[bytes]], Iterator[bytes]]
@@ -35,14 +38,14 @@ class Images:
 
 
 def unpacked(
-    parcel: Parcel, segment: Segment, frame: bytes, images: Images, ahead: Ahead = iter
-) -> Iterator[tuple[int, bytes]]:
-    """The blocks of a segment: number and bytes, in the order of its runs.
+    parcel: Parcel, segment: Segment, read_frame: Callable[[], bytes], images: Images, ahead: Ahead = iter
+) -> Iterator[tuple[int, bytearray]]:
+    """The blocks of a segment, in the order of its runs: the number of a block, and the bytes of that one and some that follow.
 
     Args:
         parcel: as `decode_head` gave it.
         segment: one of its segments; all that come before it have been made.
-        frame: bytes `frame_offset` to `frame_end` of the parcel.
+        read_frame: gives bytes `frame_offset` to `frame_end` of the parcel.
         images: see there.
         ahead: what the frame opens to passes through it, part by part.
 
@@ -52,14 +55,15 @@ def unpacked(
 
     Memory: twice the dictionary, or once the dictionary, the frame and what it opens to, whichever is more; less than 26 MiB.
     """
-    if len(frame) != segment.frame_bytes:
-        raise RefusedError(f"parcel: a frame of {len(frame)} bytes, expected are {segment.frame_bytes}")
     ranges, steps = parcel.parts(segment)
     read = _source_reader(parcel, images)
     dictionary = _dictionary(ranges, segment.dictionary_bytes, read)
+    frame = read_frame()  # now that the dictionary is there but once
+    if len(frame) != segment.frame_bytes:
+        raise RefusedError(f"parcel: a frame of {len(frame)} bytes, expected are {segment.frame_bytes}")
     parts = opened_parts(frame, segment.fresh_bytes, dictionary) if segment.fresh_bytes else iter(())
     del dictionary, frame
-    return _blocks(parcel, segment, steps, _Fresh(ahead(parts)), read)
+    return _parts(parcel, segment, steps, _Fresh(ahead(parts)), read)
 
 
 def _source_reader(parcel: Parcel, images: Images) -> ReadInto:
@@ -79,7 +83,12 @@ def _dictionary(
         next(ranges, None)  # reads past their count, which is 0
         return None
     # Mapped, and so given back to the system at once: from the heap, what is freed here would stay ours.
-    with mmap.mmap(-1, dictionary_bytes) as buffer, memoryview(buffer) as view:
+    private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    with mmap.mmap(-1, dictionary_bytes, flags=private) as buffer, memoryview(buffer) as view:
+        with suppress(OSError):  # a kernel without
+            buffer.madvise(
+                mmap.MADV_HUGEPAGE
+            )  # or getting the pages one by one takes as long as filling them
         at = 0
         for part in ranges:
             with view[at : at + part.length_bytes] as into:
@@ -109,19 +118,20 @@ class _Fresh:
         next(self._parts, None)
 
 
-def _blocks(
+def _parts(
     parcel: Parcel, segment: Segment, steps: Iterator[Step], fresh: _Fresh, read: ReadInto
-) -> Iterator[tuple[int, bytes]]:
+) -> Iterator[tuple[int, bytearray]]:
     origin, left, source = Origin.ZEROS, 0, 0
     for run in segment.runs:
-        for number in range(run.block, run.end):
-            block = bytearray(min(BLOCK_BYTES, parcel.image_bytes - number * BLOCK_BYTES))
-            view, at = memoryview(block), 0
-            while at < len(block):
+        for first in range(run.block, run.end, _PART_BLOCKS):
+            end_bytes = min(min(first + _PART_BLOCKS, run.end) * BLOCK_BYTES, parcel.image_bytes)
+            part = bytearray(end_bytes - first * BLOCK_BYTES)
+            view, at = memoryview(part), 0
+            while at < len(part):
                 if not left:
                     step = next(steps)
                     origin, left, source = step.origin, step.length_bytes, step.source
-                length = min(left, len(block) - at)
+                length = min(left, len(part) - at)
                 if origin is Origin.FRESH:
                     fresh.take(view[at : at + length])
                 elif origin is Origin.COPY:
@@ -129,5 +139,5 @@ def _blocks(
                     source += length
                 at += length
                 left -= length
-            yield number, bytes(block)
+            yield first, part
     fresh.end()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -66,7 +67,7 @@ def segment() -> Callable[[bytes], None]:
 
     def read(data: bytes) -> None:
         changed = attrs.evolve(parcel.segments[0], frame_bytes=len(data))
-        for _ in unpacked(parcel, changed, data, Images(_nothing, _nothing)):
+        for _ in unpacked(parcel, changed, lambda: data, Images(_nothing, _nothing)):
             pass
 
     return read
@@ -74,7 +75,9 @@ def segment() -> Callable[[bytes], None]:
 
 def _open(parcel: Parcel, data: bytes) -> None:
     for part in parcel.segments:
-        blocks = unpacked(parcel, part, _frame(data, parcel, part.number), Images(_nothing, _nothing))
+        blocks = unpacked(
+            parcel, part, partial(_frame, data, parcel, part.number), Images(_nothing, _nothing)
+        )
         for _ in itertools.islice(blocks, BLOCKS_MAX):
             pass
 

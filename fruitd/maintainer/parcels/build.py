@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from shutil import copyfileobj
 from typing import IO
@@ -174,9 +175,8 @@ class _Build:
         images = Images(_reader(self.old), _reader(self.new))
         for segment in parcel.segments:
             file.seek(segment.frame_offset)
-            output = b"".join(
-                data for _, data in unpacked(parcel, segment, file.read(segment.frame_bytes), images)
-            )
+            read_frame = partial(file.read, segment.frame_bytes)
+            output = b"".join(data for _, data in unpacked(parcel, segment, read_frame, images))
             expected = b"".join(
                 self.new[run.block * BLOCK_BYTES : run.end * BLOCK_BYTES] for run in segment.runs
             )

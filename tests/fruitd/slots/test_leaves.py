@@ -23,8 +23,7 @@ def _nothing(done: float = 0.0) -> None:
 @pytest.mark.parametrize(
     "length_bytes", [1, BLOCK_BYTES - 1, CHUNK_BYTES, 9 * CHUNK_BYTES + 3 * BLOCK_BYTES + 5]
 )
-@pytest.mark.parametrize("ahead_bytes", [0, CHUNK_BYTES])
-def test_they_are_the_leaves_in_order(tmp_path: Path, length_bytes: int, ahead_bytes: int) -> None:
+def test_they_are_the_leaves_in_order(tmp_path: Path, length_bytes: int) -> None:
     """Noise, zeros, and holes that are never read."""
     dice = random.Random(length_bytes)
     image = bytearray(dice.randbytes(length_bytes))
@@ -42,7 +41,7 @@ def test_they_are_the_leaves_in_order(tmp_path: Path, length_bytes: int, ahead_b
                 os.pwrite(file.fileno(), block, offset)
     told: list[float] = []
     with path.open("rb") as file, closing(
-        read_leaves(file.fileno(), length_bytes, told.append, _nothing, ahead_bytes=ahead_bytes)
+        read_leaves(file.fileno(), length_bytes, told.append, _nothing)
     ) as found:  # fmt: skip
         pairs = list(found)
     assert [block for block, _ in pairs] == list(range(-(-length_bytes // BLOCK_BYTES)))

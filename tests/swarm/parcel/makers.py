@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import zstandard
 
@@ -63,9 +64,9 @@ def opened(parcel: bytes, old: bytes) -> bytes:
         into[:] = new[offset : offset + len(into)]
 
     for segment in head.segments:
-        frame = parcel[segment.frame_offset : segment.frame_end]
+        read_frame = partial(parcel.__getitem__, slice(segment.frame_offset, segment.frame_end))
         output = []
-        for block, data in unpacked(head, segment, frame, Images(read_old, read_made)):
+        for block, data in unpacked(head, segment, read_frame, Images(read_old, read_made)):
             new[block * BLOCK_BYTES : block * BLOCK_BYTES + len(data)] = data
             output.append(data)
         assert check_of(b"".join(output)) == segment.check

@@ -1,0 +1,59 @@
+"""Reading a medium past the page cache.
+
+The medium itself answers, at half the work; a small node's memory is not filled with what is read once; and what was read ahead
+in large parts is not there to be written back whole for every 16 KiB that change in it.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import mmap
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_ALIGNED_BYTES = mmap.PAGESIZE
+"""What sectors of media and addresses of buffers are multiples of."""
+
+
+@contextmanager
+def past_cache(descriptor: int) -> Iterator[None]:
+    """What is read with `read_whole` meanwhile comes from the medium. File systems in memory, and some others, have no such
+    thing: there it comes from the cache as ever. Nothing may be written through this descriptor meanwhile."""
+    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_DIRECT)
+    except OSError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags)
+
+
+def aligned_buffer(size_bytes: int) -> memoryview:
+    """A buffer to read into, of so many bytes or a few more; it goes back to the system when nobody has it any more."""
+    pages = -(-size_bytes // _ALIGNED_BYTES)
+    return memoryview(mmap.mmap(-1, pages * _ALIGNED_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+
+
+def read_whole(descriptor: int, buffer: memoryview, length_bytes: int, offset: int) -> bool:
+    """Fill the first so many bytes of the buffer from there; False where the medium fails or ends before.
+
+    `buffer`, from `aligned_buffer`, may get some of what follows as well: past the cache only whole pages are read.
+    """
+    into = [buffer[: -(-length_bytes // _ALIGNED_BYTES) * _ALIGNED_BYTES]]
+    try:
+        try:
+            return os.preadv(descriptor, into, offset) >= length_bytes
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+        # A medium with larger sectors than pages.
+        flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags & ~os.O_DIRECT)
+        return os.preadv(descriptor, into, offset) >= length_bytes
+    except OSError:
+        return False
