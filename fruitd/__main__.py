@@ -16,7 +16,7 @@ from fruitd.daemon.assembly import assemble
 from fruitd.daemon.daemon import Daemon
 from fruitd.daemon.sd_notify import Notifier, take_notifier
 from fruitd.errors import FruitError, UsageError
-from fruitd.heap import forget_beginnings, map_large_parts
+from fruitd.heap import forget_beginnings, keep_heap_small
 from fruitd.logs import get_logger, setup_logging
 from swarm.errors import SwarmError
 
@@ -46,7 +46,7 @@ def main() -> int:
     arguments = parser.parse_args()
     # Whatever the daemon makes is the daemon's alone, unless it says otherwise.
     os.umask(0o077)
-    map_large_parts()
+    keep_heap_small()
     try:
         config = load_config(arguments.config)
         setup_logging(config.log.level, config.log.format)

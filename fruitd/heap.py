@@ -14,8 +14,8 @@ _MAPPED_BYTES_MIN = 1024 * 1024
 """Smaller costs a system call and fresh pages for each chunk that is read; larger keeps more of what a segment took."""
 
 
-def map_large_parts() -> None:
-    """Have parts of the heap of 1 MiB and more mapped, one by one, so that what is freed is not ours any more.
+def keep_heap_small() -> None:
+    """One heap for all threads, and parts of 1 MiB and more mapped, one by one, so that what is freed is not ours any more.
 
     glibc by itself raises that bound to whatever was freed last: after a few segments of a parcel, 8 MiB here and there, it kept
     34 MiB for the next ones. And it has a heap for each few threads, each with room of its own that is kept: 1.4 MiB together

@@ -8,7 +8,7 @@ import sys
 MIB = 1024 * 1024
 TAKE_AND_LEAVE = """
 import threading
-from fruitd.heap import map_large_parts
+from fruitd.heap import keep_heap_small
 
 def resident():
     with open("/proc/self/status") as status:
@@ -18,7 +18,7 @@ def segment(size_mib):
     dictionary, frame, fresh = (bytes(part * 2**20) for part in (size_mib, 2, 8))
     return dictionary.count(1) + frame.count(1) + fresh.count(1)
 
-map_large_parts()
+keep_heap_small()
 before = resident()
 for size_mib in (1, 2, 4, 6, 5, 7, 3, 8, 6):
     thread = threading.Thread(target=segment, args=(size_mib,))
