@@ -15,7 +15,7 @@ from fruitd.node.ways import Harvest
 from fruitd.updater.journal import Target
 from swarm.parcel.header import Parcel, Segment
 from swarm.parcel.limits import BLOCK_BYTES
-from swarm.transfer.bitmap import block_count, has_block, set_block
+from swarm.transfer.bitmap import block_count, blocks_in, has_block, set_block
 from swarm.trust.manifest import NamedParcel
 
 
@@ -149,8 +149,7 @@ class ParcelRun:
     @property
     def missing_bytes(self) -> int:
         """Of the image, not in place; the last block counts as a whole one."""
-        blocks = block_count(self.target.length_bytes)
-        return (blocks - sum(byte.bit_count() for byte in self.present)) * BLOCK_BYTES
+        return (block_count(self.target.length_bytes) - blocks_in(self.present)) * BLOCK_BYTES
 
     @property
     def harvest(self) -> Harvest:

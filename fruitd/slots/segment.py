@@ -109,9 +109,6 @@ def make_segment(
     descriptor = open_exclusively(slot)
     try:
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)  # as when a slot is filled, see reuse.py
-        wanted = sum(
-            not has_block(present, block) for run in segment.runs for block in range(run.block, run.end)
-        )
         with active.open("rb", buffering=0) as older, ThreadPoolExecutor(1, "open-segment") as helper:
             work = _Work(descriptor, leaves, present)
             images = Images(_reader(older.fileno()), _reader(descriptor))
@@ -121,7 +118,7 @@ def make_segment(
                     checkpoint()
                     work.take(first, part)
             except RefusedError:
-                work.wrong = wanted - len(work.right)
+                work.wrong = _missing(segment, present) - len(work.right)
         _begin_writing(descriptor, segment)
     except OSError as error:
         if error.errno == errno.ENOSPC:
@@ -131,6 +128,11 @@ def make_segment(
         os.close(descriptor)
     damaged = bool(work.wrong) and is_damaged(cached, torrent, segment.frame_offset, segment.frame_bytes)
     return MadeSegment(tuple(work.right), work.wrong, work.written_bytes, damaged)
+
+
+def _missing(segment: Segment, present: bytes) -> int:
+    """Of a segment's blocks, those that were not in place before."""
+    return sum(not has_block(present, block) for run in segment.runs for block in range(run.block, run.end))
 
 
 def _ahead(helper: Executor, parts: Iterator[bytes]) -> Iterator[bytes]:

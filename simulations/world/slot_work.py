@@ -147,7 +147,7 @@ class SlotWork:
         core = self._host.core
         if number != self._under_way or core is None:
             return
-        reused = sum(byte.bit_count() for byte in present) * BLOCK_BYTES
+        reused = blocks_in(present) * BLOCK_BYTES
         missing = effect.target.length_bytes - reused
         self._host.carry_out(
             core.slot_prepared(effect.target.infohash, reused, missing, bytes(present), self._host.steady_s())

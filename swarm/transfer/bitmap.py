@@ -31,6 +31,11 @@ def has_block(bitmap: bytes | bytearray, block: int) -> bool:
     return byte < len(bitmap) and bool(bitmap[byte] & (0x80 >> (block & 7)))
 
 
+def blocks_in(bitmap: bytes | bytearray) -> int:
+    """How many bits are set."""
+    return int.from_bytes(bitmap).bit_count()
+
+
 def blocks_by_piece(bitmap: bytes | bytearray, length_bytes: int, piece_bytes: int) -> dict[int, list[bool]]:
     """The bitmap cut into pieces, only those with a bit set.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swarm.transfer.bitmap import block_count, blocks_by_piece, empty_bitmap, has_block, set_block
+from swarm.transfer.bitmap import block_count, blocks_by_piece, blocks_in, empty_bitmap, has_block, set_block
 from swarm.transfer.port import BLOCK_BYTES
 
 
@@ -18,6 +18,7 @@ def test_against_sets(length_bytes: int, chosen: set[int], per_piece: int) -> No
     for block in chosen:
         set_block(bitmap, block)
     assert {block for block in range(blocks) if has_block(bitmap, block)} == chosen
+    assert blocks_in(bitmap) == len(chosen)
     pieces = blocks_by_piece(bitmap, length_bytes, per_piece * BLOCK_BYTES)
     found = {
         piece * per_piece + at for piece, flags in pieces.items() for at, flag in enumerate(flags) if flag
