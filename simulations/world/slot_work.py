@@ -24,6 +24,7 @@ from fruitd.node.effects import (
 from fruitd.updater import events as tell
 from simulations.world.images import leaf
 from simulations.world.parcel_work import ParcelWork
+from swarm.transfer.bitmap import blocks_in
 from swarm.transfer.port import (
     BLOCK_BYTES,
     ImageFetched,
