@@ -51,6 +51,8 @@ from swarm.transfer.uplink_meter import UplinkMeter
 ACCOUNT_S = 0.2
 """Pause between two looks at who gives what, while fetching. Smaller costs processor time: of 25 nodes on two cores that fetched,
 looks every 50 ms took a fifth of both. Larger makes the split between peers coarser, see `SourceLedger`."""
+WAIT_LOOKS = 5
+"""After so many looks, about a second, a torrent starts without anybody to dial: there may be those who dial this node."""
 SERVED_S = 5.0
 """Age up to which is told how much was served. Smaller wakes a node that has nothing to do; larger, `fruit status` is late."""
 OFFERED_MAX = 512
@@ -170,12 +172,12 @@ class LibtorrentTransfer:
         if known is None or known.handle is None or known.leaving or known.near_only:
             return
         self._manner.knock(over_utp=over_utp)
-        turn = {peer.node_id for peer in known.dialled}
-        for peer in peers:
-            # Of those a fetch was offered, only whose turn it is: the others may be liars.
-            if peer.node_id == self._settings.node_id or (known.fetching and peer.node_id not in turn):
-                continue
-            known.handle.connect_peer((peer.address.host, peer.address.port))
+        others = [peer for peer in peers if peer.node_id != self._settings.node_id]
+        if known.fetching:  # of those it was offered, only whose turn it is: the others may be liars
+            turn = {peer.node_id for peer in known.dialled}
+            others = [peer for peer in others if peer.node_id in turn]
+        known.dial(others)
+        known.start()
 
     def rest(self) -> None:
         """TCP again, if nobody was knocked at lately; called now and then. uTP connections that stand go on."""
@@ -338,9 +340,8 @@ class LibtorrentTransfer:
 
     def _enter(self, known: TorrentJob, params: Any) -> TorrentJob:
         if known.fetching:
-            # Until `_go_on` has named the first peers. libtorrent dials once a second, and at once only what it knows of when a
-            # torrent begins: the first byte comes 0.6 s earlier on average (loopback, five tries each).
             params.flags |= self._lt.torrent_flags.paused
+            known.waits = True
         known.handle = self._session.add_torrent(params)
         return known
 
@@ -357,7 +358,6 @@ class LibtorrentTransfer:
         if known.near_only:
             known.handle.set_flags(self._lt.torrent_flags.apply_ip_filter)
         self._dial(known)
-        known.handle.resume()
 
     def _hasten(self, known: TorrentJob) -> None:
         if known.hurried and known.handle is not None:
@@ -367,10 +367,7 @@ class LibtorrentTransfer:
     @staticmethod
     def _dial(known: TorrentJob) -> None:
         if known.fetching and known.handle is not None and not known.leaving:
-            for peer in known.dialled:
-                if peer.shut:
-                    continue
-                known.handle.connect_peer((peer.address.host, peer.address.port))
+            known.dial([peer for peer in known.dialled if not peer.shut])
 
     def _begin_again(self, known: TorrentJob) -> None:
         """Take the torrent out and put it in again with the pieces that are right: libtorrent forgets whom it has banned."""
@@ -443,6 +440,8 @@ class LibtorrentTransfer:
             return
         known.status = status
         known.connected = frozenset(c.node_id for c in connections) - {NOBODY}
+        if known.looks >= WAIT_LOOKS:
+            known.start()
         if known.fetching and not known.near_only:
             self._manner.end_game(status.total_done >= END_GAME_SHARE * known.job.length_bytes)
         far = [c for c in connections if not self._is_near(known, c.node_id, c.address)]

@@ -651,3 +651,20 @@ def test_a_seed_that_knocks_dials_over_utp_or_not_and_goes_back_to_waiting(
 
     yard.until(offered, "the other image has come")
     assert plain == {False}
+
+
+def test_a_torrent_starts_with_the_first_dial_or_without_one(yard: RealYard) -> None:
+    """libtorrent dials at once only at a start: everybody else waits for its next second. And a node that can dial nobody would
+    never let in those that dial it."""
+    image, other, holder, taker = yard.image(), yard.image(), yard.node(), yard.node()
+    holder.transfer.seed(holder.put(image))
+    taker.transfer.fetch(taker.slot(image), b"")
+    taker.transfer.fetch(taker.slot(other), b"")
+    given, alone = (taker.transfer._jobs[name.infohash] for name in (image, other))
+    taker.transfer.offer_peers(image.infohash, [evolve(peer(holder), shut=True)])
+    yard.until(lambda: given.status is not None and alone.status is not None, "both are begun")
+    assert given.waits and alone.waits
+    taker.transfer.offer_peers(image.infohash, [peer(holder)])
+    assert not given.waits
+    yard.until(fetched(taker, image), "the image has come")
+    yard.until(lambda: not alone.waits, "the other one starts without anybody")
