@@ -663,7 +663,8 @@ def test_a_torrent_starts_with_the_first_dial_or_without_one(yard: RealYard) -> 
     given, alone = (taker.transfer._jobs[name.infohash] for name in (image, other))
     taker.transfer.offer_peers(image.infohash, [evolve(peer(holder), shut=True)])
     yard.until(lambda: given.status is not None and alone.status is not None, "both are begun")
-    assert given.waits and alone.waits
+    assert given.waits
+    assert alone.waits
     taker.transfer.offer_peers(image.infohash, [peer(holder)])
     assert not given.waits
     yard.until(fetched(taker, image), "the image has come")
