@@ -53,7 +53,7 @@ class Dialling:
         self._daemon = daemon
         self._found: dict[Address, _Found] = {}
         """Where a plain dial gets through, and where it does not."""
-        self._trying = False
+        self._trying: set[Address] = set()
         self._latest: tuple[bytes, Sequence[TransferPeer]] = (b"", ())
 
     def offer(self, infohash: bytes, peers: Sequence[TransferPeer]) -> None:
@@ -76,7 +76,7 @@ class Dialling:
         self._latest = (infohash, [*mates, *(peer for peer in far if peer.node_id in connected), *missed])
         self._dial_plainly()
         self._meet(infohash, [p for p in missed if self._is_open(p.address) is False][:ASKED_MAX], known)
-        self._try([peer.address for peer in missed if self._is_open(peer.address) is None][:TRIES_MAX])
+        self._try([peer.address for peer in missed if self._is_open(peer.address) is None])
 
     def wanted(self, effect: DialWanted) -> None:
         """A peer dials this node for an image: dial it too, if the image is here."""
@@ -99,16 +99,18 @@ class Dialling:
         return found.is_open
 
     def _try(self, addresses: Sequence[Address]) -> None:
+        """Those that are heard of later do not wait for the answers of the first."""
         nursery = self._daemon.jobs.nursery
-        if addresses and not self._trying and nursery is not None:
-            self._trying = True
-            nursery.start_soon(self._try_all, addresses)
+        new = [each for each in addresses if each not in self._trying][: TRIES_MAX - len(self._trying)]
+        if new and nursery is not None:
+            self._trying.update(new)
+            nursery.start_soon(self._try_all, new)
 
     async def _try_all(self, addresses: Sequence[Address]) -> None:
         async with trio.open_nursery() as nursery:
             for address in addresses:
                 nursery.start_soon(self._try_one, address)
-        self._trying = False
+        self._trying.difference_update(addresses)
         self.offer(*self._latest)
 
     async def _try_one(self, address: Address) -> None:

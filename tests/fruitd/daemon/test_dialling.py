@@ -210,3 +210,30 @@ def test_a_try_that_nobody_answers_ends(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(trio, "open_tcp_stream", silence)
     assert not trio.run(gets_through, Address("192.0.2.1", 47102))
+
+
+def test_one_that_is_heard_of_later_does_not_wait_for_the_answer_of_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Sites behind translators would meet one after the other, each two seconds after the one before."""
+    first, second = peer(1, 1), peer(2, 2)
+    tried: list[Address] = []
+    heard = trio.Event()
+
+    async def through(address: Address) -> bool:
+        tried.append(address)
+        if address == first.address:
+            await heard.wait()
+        else:
+            heard.set()
+        return False
+
+    monkeypatch.setattr(dialling, "gets_through", through)
+    around = Surroundings(known=[info(first), info(second)])
+
+    def both(it: Dialling) -> None:
+        it.offer(INFOHASH, [first])
+        it.offer(INFOHASH, [first, second])
+
+    around.go(both)
+    assert tried == [first.address, second.address]
