@@ -27,6 +27,14 @@ def keep_heap_small() -> None:
         mallopt(_M_ARENA_MAX, 1)
 
 
+def give_back() -> None:
+    """To be called when work is done that took much memory in small parts, before more is begun. A tenth of a second on a Pi."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 def forget_beginnings() -> None:
     """To be called when everything is loaded that a daemon needs; what it was made of is let go of.
 

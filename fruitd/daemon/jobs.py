@@ -16,6 +16,7 @@ from fruitd.daemon.origins import Origins
 from fruitd.daemon.parcel_jobs import ParcelJobs
 from fruitd.daemon.relay_jobs import RelayJobs
 from fruitd.errors import FruitError, SlotError
+from fruitd.heap import give_back
 from fruitd.keeper.port import Proof, SlotKeeper
 from fruitd.logs import get_logger
 from fruitd.node.effects import (
@@ -271,6 +272,7 @@ class Jobs:
             sources = [*([active] if effect.search else []), *map(Path, effect.sources)]
             async with self.slot_work:
                 filled = await reuse.fill(path, sources, effect.leaves, target.length_bytes, self._tell)
+                await trio.to_thread.run_sync(give_back)
         except FruitError as error:
             self.failed(target, error)
             return

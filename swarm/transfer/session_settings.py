@@ -13,7 +13,8 @@ _PLAIN = 2
 
 TICK_BUSY_MS = 100
 """Rates are dealt out at each tick; new peers are dialled once a second, at a tick (half a second after they were offered, on
-average, whatever this is), but for those that a torrent starts with. Smaller costs wake-ups; larger, up to this much more before each first byte."""
+average, whatever this is), but for those that a torrent starts with. Smaller costs wake-ups; larger, up to this much more before
+each first byte."""
 TICK_IDLE_MS = 200
 """How long the first dial of a new image may wait, since a change of pace takes effect at the next tick. Measured without
 torrents: 0.03 % of a core; 100 ms costs 0.07 %, 1000 ms 0.01 %."""
