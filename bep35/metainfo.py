@@ -59,8 +59,8 @@ class Metainfo:
     """>= 1"""
     pieces_root: bytes
     """The root over all leaves of the file, 32 bytes."""
-    piece_layer: bytes = field(repr=False)
-    """32 bytes for each piece; for a file of one piece that is `pieces_root`. Same as `merkle.layer_of`."""
+    _layer_at: int = field(repr=False)
+    """Where the piece layer begins in `raw`: half of a torrent is that layer, and it is not kept twice."""
     infohash: bytes
     """BitTorrent v2: SHA-256 of `info_raw`, 32 bytes."""
     signatures: Mapping[str, SignatureEntry]
@@ -70,6 +70,11 @@ class Metainfo:
     def piece_count(self) -> int:
         """How many pieces the file has."""
         return -(-self.length_bytes // self.piece_bytes)
+
+    @property
+    def piece_layer(self) -> bytes:
+        """32 bytes for each piece; for a file of one piece that is `pieces_root`. Same as `merkle.layer_of`. A copy."""
+        return self.raw[self._layer_at : self._layer_at + merkle.HASH_BYTES * self.piece_count]
 
 
 def parse(raw: bytes, *, size_bytes_max: int = SIZE_BYTES_MAX) -> Metainfo:
@@ -100,7 +105,7 @@ def parse(raw: bytes, *, size_bytes_max: int = SIZE_BYTES_MAX) -> Metainfo:
         piece_bytes=piece_bytes,
         length_bytes=length_bytes,
         pieces_root=pieces_root,
-        piece_layer=_piece_layer(layers, length_bytes, piece_bytes, pieces_root),
+        layer_at=raw.index(_piece_layer(layers, length_bytes, piece_bytes, pieces_root)),
         infohash=hashlib.sha256(info_raw).digest(),
         signatures=read_signatures(items.get(b"signatures", b"de")),
     )

@@ -222,12 +222,12 @@ def _check_image(
         with open(image, "rb", buffering=0) as file:
             tell = None if progress is None else lambda done: progress(done, length_bytes)
             leaves = bep35.merkle.leaf_hashes_of(file, length_bytes, tell)
-    layer = bep35.merkle.layer_of(leaves, metainfo.piece_bytes)
-    if layer != metainfo.piece_layer:
+    layer, signed = bep35.merkle.layer_of(leaves, metainfo.piece_bytes), metainfo.piece_layer
+    if layer != signed:
         differing = [
             at
             for at in range(metainfo.piece_count)
-            if layer[32 * at : 32 * at + 32] != metainfo.piece_layer[32 * at : 32 * at + 32]
+            if layer[32 * at : 32 * at + 32] != signed[32 * at : 32 * at + 32]
         ]
         raise RefusedError(
             f"{image} is not the release's {what}: {len(differing)} of {metainfo.piece_count} pieces differ, "

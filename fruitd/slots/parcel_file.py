@@ -95,13 +95,13 @@ def read_part(path: Path, offset: int, length_bytes: int) -> bytes:
 
 def is_damaged(path: Path, torrent: Metainfo, offset: int, length_bytes: int) -> bool:
     """Is what lies in the cache another thing than what was fetched, in the pieces that this part touches?"""
-    piece_bytes = torrent.piece_bytes
+    piece_bytes, layer = torrent.piece_bytes, torrent.piece_layer
     for piece in range(offset // piece_bytes, -(-(offset + length_bytes) // piece_bytes)):
         begin = piece * piece_bytes
         data = read_part(path, begin, min(piece_bytes, torrent.length_bytes - begin))
         leaves = leaf_hashes(data)
         if torrent.piece_count > 1:
             leaves = leaves.ljust(HASH_BYTES * (piece_bytes // BLOCK_BYTES), b"\0")
-        if not leaves or root_of(leaves) != torrent.piece_layer[HASH_BYTES * piece :][:HASH_BYTES]:
+        if not leaves or root_of(leaves) != layer[HASH_BYTES * piece :][:HASH_BYTES]:
             return True
     return False
