@@ -12,6 +12,7 @@ import trio
 
 from bep35.metainfo import parse
 from fruitd.errors import FruitError
+from fruitd.heap import give_back
 from fruitd.node.effects import (
     DropParcel,
     FetchParcel,
@@ -154,6 +155,8 @@ class ParcelJobs:
             if head_bytes <= effect.here_bytes:
                 head = await trio.to_thread.run_sync(read_part, path, 0, head_bytes)
                 parcel = await trio.to_thread.run_sync(decode_head, head, effect.length_bytes)
+                del head
+                await trio.to_thread.run_sync(give_back)
         except RefusedError as error:
             daemon.submit(daemon.journaled.parcel_lost(effect.infohash, str(error), daemon.time.now_s()))
             return
