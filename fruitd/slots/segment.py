@@ -21,6 +21,7 @@ from fruitd.errors import RetryError, SlotError
 from fruitd.slots.parcel_file import is_damaged, read_part
 from fruitd.slots.slot import open_exclusively
 from swarm.errors import RefusedError
+from swarm.parcel.frames import Frame
 from swarm.parcel.header import Parcel, Segment
 from swarm.parcel.limits import BLOCK_BYTES, HASH_BYTES
 from swarm.parcel.unpack import Images, unpacked
@@ -105,7 +106,10 @@ def make_segment(
         SlotError: the slot cannot be opened or written.
         RetryError: there is no room (a sparse file as slot).
     """
-    read_frame = partial(read_part, cached, segment.frame_offset, segment.frame_bytes)
+    frame = Frame(
+        lambda at, length_bytes: read_part(cached, segment.frame_offset + at, length_bytes),
+        segment.frame_bytes,
+    )
     descriptor = open_exclusively(slot)
     try:
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)  # as when a slot is filled, see reuse.py
@@ -114,7 +118,7 @@ def make_segment(
             images = Images(_reader(older.fileno()), _reader(descriptor))
             ahead = partial(_ahead, helper)
             try:
-                for first, part in unpacked(parcel, segment, read_frame, images, ahead):
+                for first, part in unpacked(parcel, segment, frame, images, ahead):
                     checkpoint()
                     work.take(first, part)
             except RefusedError:

@@ -14,7 +14,7 @@ import zstandard
 from attrs import frozen
 
 from swarm.errors import RefusedError
-from swarm.parcel.frames import opened_parts, raw_dictionary
+from swarm.parcel.frames import Frame, opened_parts, raw_dictionary
 from swarm.parcel.header import Parcel, Segment
 from swarm.parcel.limits import BLOCK_BYTES
 from swarm.parcel.recipe import Origin, Range, Step
@@ -38,14 +38,14 @@ class Images:
 
 
 def unpacked(
-    parcel: Parcel, segment: Segment, read_frame: Callable[[], bytes], images: Images, ahead: Ahead = iter
+    parcel: Parcel, segment: Segment, frame: Frame, images: Images, ahead: Ahead = iter
 ) -> Iterator[tuple[int, bytearray]]:
     """The blocks of a segment, in the order of its runs: the number of a block, and the bytes of that one and some that follow.
 
     Args:
         parcel: as `decode_head` gave it.
         segment: one of its segments; all that come before it have been made.
-        read_frame: gives bytes `frame_offset` to `frame_end` of the parcel.
+        frame: bytes `frame_offset` to `frame_end` of the parcel.
         images: see there.
         ahead: what the frame opens to passes through it, part by part.
 
@@ -53,16 +53,17 @@ def unpacked(
         RefusedError: the frame is damaged, which may show only after some blocks. With the right frame and the wrong older
         image there may be an error too, or wrong bytes of the right length.
 
-    Memory: twice the dictionary, or once the dictionary, the frame and what it opens to, whichever is more; less than 26 MiB.
+    Memory: twice the dictionary, or once the dictionary and what the frame opens to, whichever is more; less than 18 MiB.
     """
     ranges, steps = parcel.parts(segment)
     read = _source_reader(parcel, images)
     dictionary = _dictionary(ranges, segment.dictionary_bytes, read)
-    frame = read_frame()  # now that the dictionary is there but once
-    if len(frame) != segment.frame_bytes:
-        raise RefusedError(f"parcel: a frame of {len(frame)} bytes, expected are {segment.frame_bytes}")
+    if frame.length_bytes != segment.frame_bytes:
+        raise RefusedError(
+            f"parcel: a frame of {frame.length_bytes} bytes, expected are {segment.frame_bytes}"
+        )
     parts = opened_parts(frame, segment.fresh_bytes, dictionary) if segment.fresh_bytes else iter(())
-    del dictionary, frame
+    del dictionary
     return _parts(parcel, segment, steps, _Fresh(ahead(parts)), read)
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import attrs
 import zstandard
 
+from swarm.parcel.frames import held
 from swarm.parcel.header import MAGIC, PREFIX_BYTES, Parcel, decode_head, head_bytes_of
 from swarm.parcel.unpack import Images, unpacked
 from tests.swarm.parcel.makers import decoded
@@ -67,7 +67,7 @@ def segment() -> Callable[[bytes], None]:
 
     def read(data: bytes) -> None:
         changed = attrs.evolve(parcel.segments[0], frame_bytes=len(data))
-        for _ in unpacked(parcel, changed, lambda: data, Images(_nothing, _nothing)):
+        for _ in unpacked(parcel, changed, held(data), Images(_nothing, _nothing)):
             pass
 
     return read
@@ -75,9 +75,7 @@ def segment() -> Callable[[bytes], None]:
 
 def _open(parcel: Parcel, data: bytes) -> None:
     for part in parcel.segments:
-        blocks = unpacked(
-            parcel, part, partial(_frame, data, parcel, part.number), Images(_nothing, _nothing)
-        )
+        blocks = unpacked(parcel, part, held(_frame(data, parcel, part.number)), Images(_nothing, _nothing))
         for _ in itertools.islice(blocks, BLOCKS_MAX):
             pass
 

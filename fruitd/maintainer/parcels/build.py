@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from shutil import copyfileobj
 from typing import IO
@@ -18,6 +17,7 @@ from fruitd.maintainer.mistakes import as_refusals
 from fruitd.maintainer.parcels.mapping import Data, forget, mapped
 from fruitd.maintainer.parcels.movement import Span, spans_of
 from fruitd.maintainer.parcels.packing import LEVEL, Packer
+from swarm.parcel.frames import held
 from swarm.parcel.header import NOTHING, Made, check_of, decode_head, encode_head, head_bytes_of
 from swarm.parcel.limits import BLOCK_BYTES
 from swarm.parcel.recipe import Origin
@@ -175,8 +175,8 @@ class _Build:
         images = Images(_reader(self.old), _reader(self.new))
         for segment in parcel.segments:
             file.seek(segment.frame_offset)
-            read_frame = partial(file.read, segment.frame_bytes)
-            output = b"".join(data for _, data in unpacked(parcel, segment, read_frame, images))
+            frame = held(file.read(segment.frame_bytes))
+            output = b"".join(data for _, data in unpacked(parcel, segment, frame, images))
             expected = b"".join(
                 self.new[run.block * BLOCK_BYTES : run.end * BLOCK_BYTES] for run in segment.runs
             )

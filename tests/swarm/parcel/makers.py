@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import zstandard
 
 from bep35.merkle import leaf_hashes, root_of
-from swarm.parcel.frames import raw_dictionary
+from swarm.parcel.frames import held, raw_dictionary
 from swarm.parcel.header import NOTHING, Made, Parcel, check_of, decode_head, encode_head, head_bytes_of
 from swarm.parcel.limits import BLOCK_BYTES
 from swarm.parcel.recipe import Origin, Recipe
@@ -64,9 +63,9 @@ def opened(parcel: bytes, old: bytes) -> bytes:
         into[:] = new[offset : offset + len(into)]
 
     for segment in head.segments:
-        read_frame = partial(parcel.__getitem__, slice(segment.frame_offset, segment.frame_end))
+        frame = held(parcel[segment.frame_offset : segment.frame_end])
         output = []
-        for block, data in unpacked(head, segment, read_frame, Images(read_old, read_made)):
+        for block, data in unpacked(head, segment, frame, Images(read_old, read_made)):
             new[block * BLOCK_BYTES : block * BLOCK_BYTES + len(data)] = data
             output.append(data)
         assert check_of(b"".join(output)) == segment.check

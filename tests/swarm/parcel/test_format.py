@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from functools import partial
 
 import attrs
 import pytest
 
 from swarm.errors import RefusedError
+from swarm.parcel.frames import held
 from swarm.parcel.limits import BLOCK_BYTES, DICTIONARY_BYTES_MAX
 from swarm.parcel.numbers import NumberReader, put_number, put_signed
 from swarm.parcel.recipe import Origin, Range, Recipe, Run, Step
@@ -102,10 +102,8 @@ def test_every_cut_and_every_flipped_byte_is_refused_or_harmless() -> None:
             try:
                 head = decoded(bad)
                 for segment in head.segments:
-                    read_frame = partial(bad.__getitem__, slice(segment.frame_offset, segment.frame_end))
-                    for _ in unpacked(
-                        head, segment, read_frame, Images(lambda o, b: None, lambda o, b: None)
-                    ):
+                    frame = held(bad[segment.frame_offset : segment.frame_end])
+                    for _ in unpacked(head, segment, frame, Images(lambda o, b: None, lambda o, b: None)):
                         pass
             except RefusedError:
                 pass
@@ -121,7 +119,7 @@ def test_a_wrong_older_image_spoils_only_the_blocks_that_use_it() -> None:
     images = Images(lambda o, b: b.__setitem__(slice(None), wrong[o : o + len(b)]), lambda o, b: None)
     made = {
         first + at // BLOCK_BYTES: part[at : at + BLOCK_BYTES]
-        for first, part in unpacked(head, segment, bytes, images)
+        for first, part in unpacked(head, segment, held(b""), images)
         for at in range(0, len(part), BLOCK_BYTES)
     }
     differing = [n for n, block in made.items() if block != NEW[n * BLOCK_BYTES : (n + 1) * BLOCK_BYTES]]

@@ -8,7 +8,7 @@ import pytest
 import zstandard
 
 from swarm.errors import RefusedError
-from swarm.parcel.frames import opened_frame, opened_parts, raw_dictionary
+from swarm.parcel.frames import Frame, held, opened_frame, opened_parts, raw_dictionary
 from swarm.parcel.limits import FRESH_BYTES_MAX
 
 DICE = random.Random(7)
@@ -25,6 +25,10 @@ def outcome(opening, frame: bytes, length: int, dictionary=None) -> bytes | None
         return b"".join(opening(frame, length, dictionary))
     except RefusedError:
         return None
+
+
+def part_by_part(frame: bytes, length: int, dictionary=None) -> list[bytes]:
+    return list(opened_parts(held(frame), length, dictionary))
 
 
 def whole(frame: bytes, length: int, dictionary=None) -> list[bytes]:
@@ -48,7 +52,7 @@ def test_part_by_part_it_opens_to_the_same(checksum: bool, dictionary: bytes, wi
     """And never in one piece, or nothing would be gained by it."""
     frame = packed(checksum=checksum, dictionary=dictionary, window_log=window_log)
     known = raw_dictionary(dictionary) if dictionary else None
-    parts = list(opened_parts(frame, len(CONTENT), known))
+    parts = part_by_part(frame, len(CONTENT), known)
     assert b"".join(parts) == CONTENT == opened_frame(frame, len(CONTENT), known)
     assert max(map(len, parts)) <= len(CONTENT) // 4
 
@@ -63,10 +67,10 @@ def test_part_by_part_the_same_is_refused(checksum: bool) -> None:
     for _ in range(300):
         at = DICE.choice((DICE.randrange(16), DICE.randrange(len(frame)), len(frame) - 1 - DICE.randrange(8)))
         changed.append(frame[:at] + bytes([frame[at] ^ 1 << DICE.randrange(8)]) + frame[at + 1 :])
-    found = [(outcome(opened_parts, bad, length), outcome(whole, bad, length)) for bad in changed]
+    found = [(outcome(part_by_part, bad, length), outcome(whole, bad, length)) for bad in changed]
     assert all(ours == theirs for ours, theirs in found)
     assert any(theirs is None for _, theirs in found[-300:])
-    assert outcome(opened_parts, frame, length - 1) is outcome(opened_parts, frame, length + 1) is None
+    assert outcome(part_by_part, frame, length - 1) is outcome(part_by_part, frame, length + 1) is None
 
 
 def test_a_frame_that_opens_to_more_than_it_says_is_left_when_it_has() -> None:
@@ -79,8 +83,20 @@ def test_a_frame_that_opens_to_more_than_it_says_is_left_when_it_has() -> None:
     taken: list[int] = []
 
     def take_all() -> None:
-        taken.extend(len(part) for part in opened_parts(frame, told))
+        taken.extend(len(part) for part in opened_parts(held(frame), told))
 
     with pytest.raises(RefusedError):
         take_all()
     assert sum(taken) <= told
+
+
+def test_a_frame_that_cannot_be_read_on_is_refused() -> None:
+    """A card that fails under the cache would make a node wait, or make blocks of what was there before."""
+    data = packed()
+    for good_bytes in (0, 10, 1000, len(data) - 1):
+        frame = Frame(
+            lambda at, length, end=good_bytes: data[at : at + length] if at + length <= end else b"",
+            len(data),
+        )
+        with pytest.raises(RefusedError):
+            list(opened_parts(frame, len(CONTENT)))
