@@ -90,7 +90,7 @@ def make_segment(
     present: bytes,
     checkpoint: Callable[[], None],
 ) -> MadeSegment:
-    """Make a segment's blocks. Blocks the caller; for a worker thread. Memory: as `unpacked`, below 26 MiB.
+    """Make a segment's blocks. Blocks the caller; for a worker thread. Memory: as `unpacked`.
 
     Args:
         slot: where to; every earlier segment's blocks are there, or count as wrong.

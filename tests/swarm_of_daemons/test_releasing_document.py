@@ -125,9 +125,12 @@ def wait_until_all_run(cluster: Cluster, release: int) -> None:
     """So that what is asked of them next is about it."""
 
     def runs(status: dict[str, Any]) -> bool:
-        slots = status["slots"]
+        slots, everybody = (
+            status["slots"],
+            [[row["release"] for row in listed(node)] for node in cluster.nodes],
+        )
         return bool(slots["active"] and slots[slots["active"]]["release"] == release) and all(
-            row["release"] == release for node in cluster.nodes for row in listed(node)
+            releases == [release] * len(cluster.nodes) for releases in everybody
         )
 
     cluster.wait(f"release {release}", cluster.nodes, runs, timeout_s=WAIT_S)
