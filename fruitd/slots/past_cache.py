@@ -1,7 +1,8 @@
 """Reading a medium past the page cache.
 
-The medium itself answers, at half the work; a small node's memory is not filled with what is read once; and what was read ahead
-in large parts is not there to be written back whole for every 16 KiB that change in it.
+The medium itself answers, at two thirds of the work (a GiB read and hashed: 0.70 s of processor, not 1.05); a small node's memory
+is not filled with what is read once; and what was read ahead in large parts is not there to be written back whole for every
+16 KiB that change in it.
 """
 
 from __future__ import annotations

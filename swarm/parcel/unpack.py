@@ -55,13 +55,13 @@ def unpacked(
 
     Memory: twice the dictionary, or once the dictionary and what the frame opens to, whichever is more; less than 18 MiB.
     """
-    ranges, steps = parcel.parts(segment)
-    read = _source_reader(parcel, images)
-    dictionary = _dictionary(ranges, segment.dictionary_bytes, read)
     if frame.length_bytes != segment.frame_bytes:
         raise RefusedError(
             f"parcel: a frame of {frame.length_bytes} bytes, expected are {segment.frame_bytes}"
         )
+    ranges, steps = parcel.parts(segment)
+    read = _source_reader(parcel, images)
+    dictionary = _dictionary(ranges, segment.dictionary_bytes, read)
     parts = opened_parts(frame, segment.fresh_bytes, dictionary) if segment.fresh_bytes else iter(())
     del dictionary
     return _parts(parcel, segment, steps, _Fresh(ahead(parts)), read)
@@ -86,10 +86,8 @@ def _dictionary(
     # Mapped, and so given back to the system at once: from the heap, what is freed here would stay ours.
     private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
     with mmap.mmap(-1, dictionary_bytes, flags=private) as buffer, memoryview(buffer) as view:
-        with suppress(OSError):  # a kernel without
-            buffer.madvise(
-                mmap.MADV_HUGEPAGE
-            )  # or getting the pages one by one takes as long as filling them
+        with suppress(OSError):  # there are kernels without large pages
+            buffer.madvise(mmap.MADV_HUGEPAGE)
         at = 0
         for part in ranges:
             with view[at : at + part.length_bytes] as into:

@@ -125,10 +125,8 @@ def wait_until_all_run(cluster: Cluster, release: int) -> None:
     """So that what is asked of them next is about it."""
 
     def runs(status: dict[str, Any]) -> bool:
-        slots, everybody = (
-            status["slots"],
-            [[row["release"] for row in listed(node)] for node in cluster.nodes],
-        )
+        slots = status["slots"]
+        everybody = [[row["release"] for row in listed(node)] for node in cluster.nodes]
         return bool(slots["active"] and slots[slots["active"]]["release"] == release) and all(
             releases == [release] * len(cluster.nodes) for releases in everybody
         )

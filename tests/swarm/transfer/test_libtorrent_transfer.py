@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import random
 import socket
@@ -653,9 +654,12 @@ def test_a_seed_that_knocks_dials_over_utp_or_not_and_goes_back_to_waiting(
     assert plain == {False}
 
 
-def test_a_torrent_starts_with_the_first_dial_or_without_one(yard: RealYard) -> None:
+def test_a_torrent_starts_with_the_first_dial_or_without_one(
+    yard: RealYard, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """libtorrent dials at once only at a start: everybody else waits for its next second. And a node that can dial nobody would
     never let in those that dial it."""
+    monkeypatch.setattr(libtorrent_transfer, "WAIT_LOOKS", math.inf)
     image, other, holder, taker = yard.image(), yard.image(), yard.node(), yard.node()
     holder.transfer.seed(holder.put(image))
     taker.transfer.fetch(taker.slot(image), b"")
@@ -668,4 +672,6 @@ def test_a_torrent_starts_with_the_first_dial_or_without_one(yard: RealYard) -> 
     taker.transfer.offer_peers(image.infohash, [peer(holder)])
     assert not given.waits
     yard.until(fetched(taker, image), "the image has come")
+    assert alone.waits
+    monkeypatch.setattr(libtorrent_transfer, "WAIT_LOOKS", 1)
     yard.until(lambda: not alone.waits, "the other one starts without anybody")
