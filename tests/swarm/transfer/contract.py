@@ -1,6 +1,6 @@
 """What every implementation of `swarm.transfer.port.Transfer` must do.
 
-A test module gives a `Yard` fixture named `yard`, derives a class from `TransferContract`, and inherits the tests.
+A test module has a `Yard` fixture named `yard`, derives a class from `TransferContract`, and inherits the tests.
 """
 
 from __future__ import annotations
