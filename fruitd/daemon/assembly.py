@@ -14,10 +14,10 @@ from attrs import frozen
 
 from fruitd.config.swarm_keys import read_swarm_keys
 from fruitd.config.tables import Config, TransferConfig
-from fruitd.daemon.heartbeat import wanted_lines
 from fruitd.daemon.identity import load_identity
 from fruitd.daemon.own_certificate import load_certificate
-from fruitd.daemon.power_assembly import ENERGY_META, POWER_META, power_part
+from fruitd.daemon.power.heartbeat import wanted_lines
+from fruitd.daemon.power.power_assembly import ENERGY_META, POWER_META, power_part
 from fruitd.daemon.steady_time import SteadyTime
 from fruitd.errors import RefusedError as NodeRefusedError
 from fruitd.errors import UsageError

@@ -15,18 +15,18 @@ from fruitd.api.changes import Changes
 from fruitd.api.server import serve_api
 from fruitd.boot.file_backend import EXIT_RESTART
 from fruitd.daemon.assembly import Assembly, uplink_rules
-from fruitd.daemon.byte_account import ByteAccount
 from fruitd.daemon.dht import Dht
-from fruitd.daemon.dialling import Dialling
-from fruitd.daemon.heartbeat import HeartbeatTask
-from fruitd.daemon.jobs import Jobs
 from fruitd.daemon.journaled_core import JournaledCore
-from fruitd.daemon.last_update import LastUpdate
-from fruitd.daemon.power_assembly import ENERGY_META, POWER_META
+from fruitd.daemon.moving.byte_account import ByteAccount
+from fruitd.daemon.moving.dialling import Dialling
+from fruitd.daemon.moving.jobs import Jobs
+from fruitd.daemon.power.heartbeat import HeartbeatTask
+from fruitd.daemon.power.power_assembly import ENERGY_META, POWER_META
+from fruitd.daemon.power.supply import supply
 from fruitd.daemon.sd_notify import Notifier
-from fruitd.daemon.supply import supply
+from fruitd.daemon.shown.last_update import LastUpdate
+from fruitd.daemon.shown.view import View
 from fruitd.daemon.trial_watch import TrialWatch
-from fruitd.daemon.view import View
 from fruitd.errors import FruitError, RetryError
 from fruitd.keeper.port import SlotKeeper
 from fruitd.logs import get_logger
@@ -67,7 +67,7 @@ from swarm.shell import SwarmShell
 from swarm.trust.root import ROOT_KIND
 
 if TYPE_CHECKING:  # loaded only where a bus is configured
-    from fruitd.daemon.stack_bus import StackBus
+    from fruitd.daemon.power.stack_bus import StackBus
 
 CLOCK_LOOK_S = 60.0
 """How often the system clock is looked at: NTP may set it at any time. Shorter: more wake-ups when idle; longer: times shown
@@ -298,7 +298,7 @@ class Daemon:
     def _stack_bus(self) -> StackBus | None:
         if not self.config.stack.port:
             return None
-        from fruitd.daemon.stack_bus import StackBus
+        from fruitd.daemon.power.stack_bus import StackBus
 
         return StackBus(self)
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from fruitd.config.swarm_keys import read_swarm_keys
-from fruitd.daemon.fellows import own_membership
 from fruitd.daemon.own_certificate import load_certificate
+from fruitd.daemon.shown.fellows import own_membership
 from fruitd.errors import RefusedError, UsageError
 from fruitd.logs import get_logger
 from swarm.errors import KeyFileError

@@ -43,7 +43,7 @@ class WorldFabric:
         dials_back: bool = False,
     ) -> None:
         """`dials_back`: a holder that cannot be dialled dials whoever wants its image, if that one can be: as daemons do
-        (`fruitd.daemon.dialling`)."""
+        (`fruitd.daemon.moving.dialling`)."""
         self._heap = heap
         self._network = network
         self._lan_bytes_per_s = lan_bytes_per_s

@@ -1,4 +1,4 @@
-"""The slow work that parcels take in the world: as `fruitd.daemon.parcel_jobs`, on virtual time and numbered content."""
+"""The slow work that parcels take in the world: as `fruitd.daemon.moving.parcel_jobs`, on virtual time and numbered content."""
 
 from __future__ import annotations
 

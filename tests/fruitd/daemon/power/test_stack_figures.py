@@ -12,9 +12,9 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-import fruitd.daemon.stack_figures as stack_figures
+import fruitd.daemon.power.stack_figures as stack_figures
 import fruitd.state.reserve as reserve
-from fruitd.daemon.stack_figures import POINTS_MAX, StackFigures
+from fruitd.daemon.power.stack_figures import POINTS_MAX, StackFigures
 from fruitd.power.averages import QUARTER_S
 from fruitd.power.seen import BaySeen
 from fruitd.state.node_state import NodeState

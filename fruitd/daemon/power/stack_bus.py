@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import trio
 
 import fruitd.power.owner  # noqa: F401  now, and not with the first sweep: then what is left of loading is let go of
-from fruitd.daemon.stack_figures import StackFigures
+from fruitd.daemon.power.stack_figures import StackFigures
 from fruitd.logs import get_logger
 from fruitd.power.effects import Step, SwitchBay
 from fruitd.power.seen import BaySeen, bays_of

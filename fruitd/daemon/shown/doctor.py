@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from fruitd.boot.examination import BootSettings, examine_boot
-from fruitd.daemon.trust_checks import current, trust
+from fruitd.daemon.shown.trust_checks import current, trust
 from fruitd.errors import FruitError
 from fruitd.health.commands import checks_in
 from fruitd.node.offer import nothing_for

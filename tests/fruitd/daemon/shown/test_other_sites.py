@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fruitd.daemon.other_sites import site_rows
+from fruitd.daemon.shown.other_sites import site_rows
 from swarm.address import Address
 from swarm.discovery.peers import PeerInfo
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fruitd.daemon.doctor import _beacon
+from fruitd.daemon.shown.doctor import _beacon
 
 
 def daemon(on: str, *, beacon: bool = True, named: tuple[str, ...] = ()) -> Any:

@@ -39,7 +39,7 @@ from swarm.transfer.port import (
 
 if TYPE_CHECKING:
     from fruitd.daemon.daemon import Daemon
-    from fruitd.daemon.jobs import Jobs
+    from fruitd.daemon.moving.jobs import Jobs
 
 
 class ParcelJobs:

@@ -15,7 +15,7 @@ from swarm.transfer.port import ImageFetched, ImageJob, TransferEvent, TransferS
 
 if TYPE_CHECKING:
     from fruitd.daemon.daemon import Daemon
-    from fruitd.daemon.jobs import Jobs
+    from fruitd.daemon.moving.jobs import Jobs
 
 
 class RelayJobs:

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from fruitd.amounts import update_energy
-from fruitd.daemon.origins import Origins
+from fruitd.daemon.moving.origins import Origins
 from fruitd.power.energy import Used
 from fruitd.updater.journal import Journal, State, Target
 

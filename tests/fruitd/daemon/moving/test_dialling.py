@@ -13,8 +13,8 @@ import trio
 import trio.testing
 from attrs import define, evolve, field
 
-from fruitd.daemon import dialling
-from fruitd.daemon.dialling import Dialling, gets_through, likeliest
+from fruitd.daemon.moving import dialling
+from fruitd.daemon.moving.dialling import Dialling, gets_through, likeliest
 from swarm.address import Address
 from swarm.discovery.gateway import ranked
 from swarm.discovery.peers import PeerInfo

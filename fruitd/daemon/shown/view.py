@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from fruitd.daemon import trust_checks
-from fruitd.daemon.doctor import examine
-from fruitd.daemon.fellows import node_rows, own_membership, roll_of, stranger_rows
-from fruitd.daemon.held_records import held_records, take_record
-from fruitd.daemon.other_sites import other_sites
-from fruitd.daemon.publishing import take_release
+from fruitd.daemon.moving.publishing import take_release
+from fruitd.daemon.power.stack_view import health_rows, learn, no_bus, stacks_of
 from fruitd.daemon.reloading import reload, swarm_key_ids
-from fruitd.daemon.stack_view import health_rows, learn, no_bus, stacks_of
+from fruitd.daemon.shown import trust_checks
+from fruitd.daemon.shown.doctor import examine
+from fruitd.daemon.shown.fellows import node_rows, own_membership, roll_of, stranger_rows
+from fruitd.daemon.shown.held_records import held_records, take_record
+from fruitd.daemon.shown.other_sites import other_sites
 from fruitd.errors import RefusedError, UsageError
 from fruitd.updater import events as update_events
 from fruitd.updater.effects import Note

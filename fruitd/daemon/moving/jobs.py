@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from fruitd.daemon.origins import Origins
-from fruitd.daemon.parcel_jobs import ParcelJobs
-from fruitd.daemon.relay_jobs import RelayJobs
+from fruitd.daemon.moving.origins import Origins
+from fruitd.daemon.moving.parcel_jobs import ParcelJobs
+from fruitd.daemon.moving.relay_jobs import RelayJobs
 from fruitd.errors import FruitError, SlotError
 from fruitd.heap import give_back
 from fruitd.keeper.port import Proof, SlotKeeper

@@ -11,8 +11,8 @@ import pytest
 import trio
 from attrs import evolve
 
-from fruitd.daemon.last_update import LastUpdate
-from fruitd.daemon.origins import Origins
+from fruitd.daemon.moving.origins import Origins
+from fruitd.daemon.shown.last_update import LastUpdate
 from fruitd.power.energy import Used
 from fruitd.state.node_state import NodeState
 from fruitd.updater.journal import Journal, SlotContent, State, Target

@@ -10,8 +10,8 @@ import pytest
 import trio
 import trio.testing
 
-import fruitd.daemon.heartbeat as heartbeat
-from fruitd.daemon.heartbeat import HeartbeatTask, wanted_lines
+import fruitd.daemon.power.heartbeat as heartbeat
+from fruitd.daemon.power.heartbeat import HeartbeatTask, wanted_lines
 from fruitd.power.heart import BAD_LOOKS
 from hw.emulator.board import Bay, Board
 from hw.emulator.gpio import EmulatedGpio

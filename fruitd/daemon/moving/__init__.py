@@ -1,0 +1,1 @@
+"""Image bytes on their way: taken, fetched, made and served, from whom, and how many."""
