@@ -443,6 +443,7 @@ class LibtorrentTransfer:
         if known.looks >= WAIT_LOOKS:
             known.start()
         if known.fetching and not known.near_only:
+            self._manner.scatter(True)
             self._manner.end_game(status.total_done >= END_GAME_SHARE * known.job.length_bytes)
         far = [c for c in connections if not self._is_near(known, c.node_id, c.address)]
         self._meter.snapshot(known.job.infohash, far)

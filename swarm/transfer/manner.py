@@ -1,4 +1,5 @@
-"""What of a libtorrent session changes as it runs: how it dials, how fast it ticks, whether blocks may be asked for twice.
+"""What of a libtorrent session changes as it runs: how it dials, how fast it ticks, in what order it asks for pieces, and whether
+it may ask for a block twice.
 
 Each is told to libtorrent when it changes, and only then: a change of settings wakes its thread.
 """
@@ -12,6 +13,7 @@ from swarm.transfer.session_settings import (
     KNOCKING,
     KNOCKING_TCP,
     QUIET,
+    RUNS_LAN_S,
     TICK_BUSY_MS,
     TICK_IDLE_MS,
 )
@@ -31,6 +33,7 @@ class Manner:
         self._knocked_s = 0.0
         self._busy = False
         self._end_game = False
+        self._scattered = False
 
     @property
     def quiet(self) -> bool:
@@ -61,12 +64,20 @@ class Manner:
             )
         if not now:
             self.end_game(False)
+            self.scatter(False)
 
     def end_game(self, now: bool) -> None:
         """Whether blocks may be asked for twice."""
         if now != self._end_game:
             self._end_game = now
             self._apply({"strict_end_game_mode": not now})
+
+    def scatter(self, now: bool) -> None:
+        """Whether every piece is chosen by how rare it is, as sites need that fetch from each other; or whole runs of pieces are,
+        which a card writes quicker."""
+        if now != self._scattered:
+            self._scattered = now
+            self._apply({"whole_pieces_threshold": 0 if now else RUNS_LAN_S})
 
     def _dial_as(self, wanted: Mapping[str, int | bool]) -> None:
         if self._dialling is not wanted:

@@ -36,6 +36,10 @@ for it. Smaller: blocks cross the uplink twice (from the beginning on: 1.16 imag
 1.15, in one run of five). Larger: the last blocks wait for whoever is slowest while the uplinks of others have nothing to do:
 1.21 x the bound without, 1.19 x with (docs/performance.md)."""
 
+RUNS_LAN_S = 20
+"""libtorrent's default: of whoever gives a piece in less than so many seconds it asks for as many in a row as come in that time, up
+to 8 MiB, rare or not, and for none of them anybody else. That is how blocks get to a card in long runs. Across uplinks it is off:
+four sites then held the same pieces now and then, had nothing for each other for ten seconds, and took 44 to 49 s instead of 40."""
 
 KEPT_SHARE = 0.5
 """So many more connections than `connections_max`, which no stranger can take: for nodes of this site, and for whom this node
@@ -129,8 +133,10 @@ def session_settings(settings: TransferSettings, alert_mask: int) -> dict[str, i
         "max_peerlist_size": 100,
         # Every connected peer may fetch: the limit is the number of connections. With slots a newcomer waits up to 15 s.
         "unchoke_slots_limit": -1,
-        # A second's worth of requests per peer: less to wait for at the end, when a slow peer still owes blocks.
-        "request_queue_time": 1,
+        # Seconds' worth of requests per peer. With one, whoever was slow for a moment stays slow, since it is asked for little:
+        # of four sites one came in 2 to 7 s after the others. With four, there is more to wait for at the end.
+        "request_queue_time": 2,
+        "whole_pieces_threshold": RUNS_LAN_S,
         # A neighbour that lost its power says nothing. Ask others after 10 s, drop it after 60 s (defaults 20 and 120 s).
         "piece_timeout": 10,
         "request_timeout": 20,

@@ -52,6 +52,10 @@ if TYPE_CHECKING:
 
 log = get_logger(room="jobs")
 
+GIVE_BACK_LEAVES_BYTES = 1024 * 1024
+"""Looking into the slot for an image of so many leaves, 512 MiB, leaves memory behind that is worth a moment's stand-still. Less:
+the first byte of a small image waits for that, too (0.1 s where 24 nodes share two processors). More: as much of it is kept."""
+
 
 class Jobs:
     """Carries out the effects that take long, for one daemon."""
@@ -272,7 +276,8 @@ class Jobs:
             sources = [*([active] if effect.search else []), *map(Path, effect.sources)]
             async with self.slot_work:
                 filled = await reuse.fill(path, sources, effect.leaves, target.length_bytes, self._tell)
-                await trio.to_thread.run_sync(give_back)
+                if len(effect.leaves) >= GIVE_BACK_LEAVES_BYTES:
+                    await trio.to_thread.run_sync(give_back)
         except FruitError as error:
             self.failed(target, error)
             return
