@@ -39,7 +39,7 @@ for it. Smaller: blocks cross the uplink twice (from the beginning on: 1.16 imag
 RUNS_LAN_S = 20
 """libtorrent's default: of whoever gives a piece in less than so many seconds it asks for as many in a row as come in that time,
 up to 8 MiB, rare or not, and for none of them anybody else. That is how blocks get to a card in long runs. Across uplinks it is
-off: four sites held the same pieces now and then, had nothing for each other for ten seconds, and took 44 to 49 s instead of 40."""
+off: four sites held the same pieces now and then, had nothing for each other for ten seconds, and took 44 to 49 s, not 40."""
 
 KEPT_SHARE = 0.5
 """So many more connections than `connections_max`, which no stranger can take: for nodes of this site, and for whom this node
@@ -111,8 +111,8 @@ def session_settings(settings: TransferSettings, alert_mask: int) -> dict[str, i
         # Whoever dials over uTP has a reason to: see `KNOCKING`.
         "enable_incoming_utp": True,
         # Milliseconds that uTP lets packets of each connection wait on a line. Three times the default, 100, fill the queue of a
-        # cheap router, and what is lost then stops a connection for ten or twenty seconds: behind translators four sites took 47 to
-        # 57 s instead of 47 or 48, and 91 with 500.
+        # cheap router, and what is lost then stops a connection for ten or twenty seconds: behind translators four sites took 47
+        # to 57 s, not 47 or 48, and 91 with 500.
         "utp_target_delay": 40,
         "in_enc_policy": _PLAIN,
         "out_enc_policy": _PLAIN,
