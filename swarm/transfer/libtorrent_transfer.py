@@ -446,8 +446,9 @@ class LibtorrentTransfer:
             self._manner.scatter(True)
             self._manner.end_game(status.total_done >= END_GAME_SHARE * known.job.length_bytes)
         far = [c for c in connections if not self._is_near(known, c.node_id, c.address)]
-        self._meter.snapshot(known.job.infohash, far)
-        known.ledger.snapshot(connections, known.received_bytes, list(known.departed))
+        counted = known.past.plus(status)
+        self._meter.snapshot(known.job.infohash, connections, far, counted.received, counted.sent)
+        known.ledger.snapshot(connections, counted.received, list(known.departed))
         # One that left after it was seen is settled with the next look.
         seen = {connection.node_id for connection in connections}
         known.departed = {gone: None for gone in known.departed if gone[0] in seen}

@@ -3,6 +3,9 @@
 A session forgets a peer's counters when the peer disconnects, which seeds do the moment an image is whole. The total of an
 image is always known, so what a snapshot missed is the difference, and it goes to those who left since the last
 snapshot. The sum over all sources is therefore exact; the split is exact to what moved between two snapshots.
+
+A new connection of a peer that was there before may count on from where the last one ended (libtorrent, where it dialled both),
+or from zero. So whoever is new is believed no more than what the total has grown by without the others.
 """
 
 from __future__ import annotations
@@ -22,7 +25,8 @@ NOBODY = bytes(20)
 
 @frozen
 class Connection:
-    """One connection at the moment of a snapshot; what it received and sent counts from its beginning."""
+    """One connection at the moment of a snapshot; what it received and sent counts from its beginning, or from the beginning of
+    one before it."""
 
     node_id: bytes
     address: Address
@@ -35,7 +39,7 @@ class Connection:
 class _Account:
     address: Address
     settled_bytes: int = 0
-    """From connections that are closed."""
+    """From connections that are closed, less what the one that is open counts once more."""
     live_bytes: int = 0
     recent_bytes: int = 0
     """Received between the last two snapshots: the weight with which a rest is shared."""
@@ -75,7 +79,7 @@ class SourceLedger:
             total_bytes: everything received for the image, read before the connections were.
             departed: node ids and addresses whose connections closed since the last snapshot.
         """
-        self._take_live(connections)
+        self._take_live(connections, total_bytes)
         gone = [self._account(node_id, address) for node_id, address in departed]
         self._share(total_bytes - self.received_bytes, gone)
 
@@ -93,7 +97,7 @@ class SourceLedger:
         ]
         return sorted(given, key=lambda source: (-source.received_bytes, source.node_id))
 
-    def _take_live(self, connections: Iterable[Connection]) -> None:
+    def _take_live(self, connections: Iterable[Connection], total_bytes: int) -> None:
         live: dict[bytes, tuple[Address, int, float]] = {}
         for connection in connections:
             _, received, rate = live.get(connection.node_id, (connection.address, 0, 0.0))
@@ -106,13 +110,21 @@ class SourceLedger:
             if node_id not in live:
                 account.settled_bytes += account.live_bytes
                 account.live_bytes, account.rate_bytes_per_s = 0, 0.0
+        new: list[tuple[_Account, int]] = []
         for node_id, (address, received, rate) in live.items():
             account = self._account(node_id, address)
-            if received < account.live_bytes:  # a new connection, counting from zero again
-                account.settled_bytes += account.live_bytes
-                account.live_bytes = 0
-            account.recent_bytes = received - account.live_bytes
-            account.live_bytes, account.rate_bytes_per_s, account.address = received, rate, address
+            account.rate_bytes_per_s, account.address = rate, address
+            if account.live_bytes and received >= account.live_bytes:
+                account.recent_bytes = received - account.live_bytes
+                account.live_bytes = received
+            else:
+                new.append((account, received))
+        unexplained = max(0, total_bytes - self.received_bytes)
+        for account, received in sorted(new, key=lambda row: row[1]):  # who counts on from before has more
+            account.recent_bytes = min(received, unexplained)
+            unexplained -= account.recent_bytes
+            account.settled_bytes += account.live_bytes + account.recent_bytes - received
+            account.live_bytes = received
 
     def _account(self, node_id: bytes, address: Address) -> _Account:
         if node_id not in self._accounts and len(self._accounts) >= SOURCES_MAX:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from bep35.bencode import decode, encode
@@ -77,3 +79,30 @@ def test_what_was_served_is_told_however_often_the_bell_rings(
         return progress is not None and progress.sent_bytes == LENGTH
 
     yard.until(all_given, "what was given is told")
+
+
+def test_what_a_peer_gave_before_its_connection_broke_is_counted_once(yard: RealYard) -> None:
+    """Where lines break, a month's quota would be used up by one image: libtorrent counts on from the connection before."""
+    image = yard.image(8 * LENGTH)
+    giver, taker = yard.node(slow=True), yard.node()
+    whole = giver.put(image)
+    giver.transfer.seed(whole)
+    taker.transfer.fetch(taker.slot(image), b"")
+
+    def here_bytes() -> int:
+        taker.transfer.offer_peers(image.infohash, [peer(giver, same_site=False)])
+        progress = taker.transfer.progress(image.infohash)
+        return progress.have_bytes if progress is not None else 0
+
+    for want_bytes in (2 * LENGTH, 4 * LENGTH, 6 * LENGTH):
+        yard.until(partial(lambda least: here_bytes() >= least, want_bytes), f"{want_bytes} bytes are here")
+        giver.transfer.stop(image.infohash)
+        yard.let_pass(0.5)
+        giver.transfer.seed(whole)
+    yard.until(lambda: here_bytes() == image.length_bytes, "the rest is here")
+    progress = taker.transfer.progress(image.infohash)
+    assert progress is not None
+    given = sum(source.received_bytes for source in progress.sources)
+    crossed = taker.transfer.uplink_bytes()[0]
+    assert given < 1.1 * image.length_bytes
+    assert 0.8 * image.length_bytes < crossed < 1.1 * image.length_bytes

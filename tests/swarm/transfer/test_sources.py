@@ -55,6 +55,17 @@ def test_a_peer_that_comes_back_counts_on() -> None:
     assert _given(ledger) == {A: 140}
 
 
+def test_a_peer_whose_new_connection_counts_on_is_booked_once() -> None:
+    """Over a line that breaks now and then a node would say it fetched an image seven times (libtorrent, seen at 30 % loss)."""
+    ledger = SourceLedger()
+    ledger.snapshot([_open(A, 5000)], 5000)
+    ledger.snapshot([], 5100, [(A, WHERE)])
+    ledger.snapshot([_open(NOBODY, 4096)], 5100)
+    ledger.snapshot([_open(A, 4196), _open(B, 10)], 5210)
+    ledger.snapshot([_open(A, 4296), _open(B, 10)], 5310)
+    assert _given(ledger) == {A: 5300, B: 10}
+
+
 def test_who_was_never_seen_alive_counts_too() -> None:
     """A small image arrives between two looks: all of it would be nobody's."""
     ledger = SourceLedger()

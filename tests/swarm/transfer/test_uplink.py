@@ -54,22 +54,49 @@ def test_what_an_operator_set_is_kept_and_told(
     assert words is None or words in (why or "")
 
 
-def test_connections_that_come_and_go_add_up() -> None:
-    """A quota would count bytes twice, or forget them when a peer comes back."""
+@pytest.mark.parametrize("counts_on", [False, True])
+def test_connections_that_come_and_go_add_up(counts_on: bool) -> None:
+    """A quota would count bytes twice, or forget them when a peer comes back: from zero, or, as libtorrent has it where this node
+    dialled, from where it was."""
     rng = random.Random(1)
     meter, truth = UplinkMeter(), 0
     open_now: dict[int, int] = {}
+    before: dict[int, int] = {}
+
+    def look() -> None:
+        connections = _connections(open_now)
+        meter.snapshot(b"i" * 32, connections, connections, truth, 2 * truth)
+
     for _ in range(2000):
         n = rng.randrange(8)
         if n in open_now and rng.random() < 0.2:
-            del open_now[n]  # it had been counted at the last look
-            meter.snapshot(b"i" * 32, _connections(open_now))
+            before[n] = open_now.pop(n)  # it had been counted at the last look
+            look()
             continue
         given = rng.randrange(1, 1000)
-        open_now[n] = open_now.get(n, 0) + given
+        open_now[n] = open_now.get(n, before.get(n, 0) if counts_on else 0) + given
         truth += given
-        meter.snapshot(b"i" * 32, _connections(open_now))
+        look()
     assert (meter.received_bytes, meter.sent_bytes) == (truth, 2 * truth)
+
+
+def test_what_mates_give_does_not_cross_the_uplink() -> None:
+    """A quota would be used up by the site itself."""
+    meter = UplinkMeter()
+    mate, other = _connections({1: 100, 2: 30})
+    meter.snapshot(b"i" * 32, [mate, other], [other], 130, 260)
+    mate, other = _connections({1: 300, 2: 70})
+    meter.snapshot(b"i" * 32, [mate, other], [other], 370, 740)
+    assert (meter.received_bytes, meter.sent_bytes) == (70, 140)
+
+
+def test_an_image_that_is_given_anew_counts_from_zero() -> None:
+    """What it moves then would be free until it has moved as much as before."""
+    meter = UplinkMeter()
+    for size in (100, 40):
+        connections = _connections({1: size})
+        meter.snapshot(b"i" * 32, connections, connections, size, 2 * size)
+    assert (meter.received_bytes, meter.sent_bytes) == (140, 280)
 
 
 def _connections(open_now: dict[int, int]) -> list[Connection]:
