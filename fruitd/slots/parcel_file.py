@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from bep35.merkle import HASH_BYTES, leaf_hashes, root_of
@@ -84,13 +85,31 @@ def flush_parcel(path: Path) -> None:
         raise RetryError(f"{path} cannot be flushed: {error.strerror}") from error
 
 
+@contextmanager
+def parts_of(path: Path, offset: int = 0) -> Iterator[Callable[[int, int], bytes]]:
+    """Gives so many bytes from so many behind the offset; fewer where the parcel ends or cannot be read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        yield lambda at, length_bytes: b""
+        return
+
+    def read(at: int, length_bytes: int) -> bytes:
+        try:
+            return os.pread(descriptor, length_bytes, offset + at)
+        except OSError:
+            return b""
+
+    try:
+        yield read
+    finally:
+        os.close(descriptor)
+
+
 def read_part(path: Path, offset: int, length_bytes: int) -> bytes:
     """A part of a parcel; short where it ends or cannot be read."""
-    try:
-        with path.open("rb", buffering=0) as file:
-            return os.pread(file.fileno(), length_bytes, offset)
-    except OSError:
-        return b""
+    with parts_of(path) as read:
+        return read(offset, length_bytes)
 
 
 def is_damaged(path: Path, torrent: Metainfo, offset: int, length_bytes: int) -> bool:

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
-from functools import partial
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
 from attrs import define, field, frozen
 
-from bep35.metainfo import Metainfo
+from bep35.metainfo import parse
 from fruitd.errors import RetryError, SlotError
-from fruitd.slots.parcel_file import is_damaged, read_part
+from fruitd.slots.parcel_file import is_damaged, parts_of
 from fruitd.slots.slot import open_exclusively
+from fruitd.slots.workbench import Workbench
 from swarm.errors import RefusedError
 from swarm.parcel.frames import Frame
 from swarm.parcel.header import Parcel, Segment
@@ -53,15 +52,15 @@ class _Work:
     wrong: int = 0
     written_bytes: int = 0
 
-    def take(self, first: int, part: bytearray) -> None:
+    def take(self, first: int, part: memoryview) -> None:
         """Compare blocks that were made, from that one on, and write those that are right and not there yet."""
-        view, begin = memoryview(part), 0
+        begin = 0
         for at in range(0, len(part), BLOCK_BYTES):
             block = first + at // BLOCK_BYTES
-            if not self._is_to_write(block, view[at : at + BLOCK_BYTES]):
-                self._write(first * BLOCK_BYTES + begin, view[begin:at])
+            if not self._is_to_write(block, part[at : at + BLOCK_BYTES]):
+                self._write(first * BLOCK_BYTES + begin, part[begin:at])
                 begin = at + BLOCK_BYTES
-        self._write(first * BLOCK_BYTES + begin, view[begin:])
+        self._write(first * BLOCK_BYTES + begin, part[begin:])
 
     def _is_to_write(self, block: int, data: memoryview) -> bool:
         if has_block(self.present, block):
@@ -80,10 +79,11 @@ class _Work:
 
 
 def make_segment(
+    bench: Workbench,
     slot: Path,
     active: Path,
     cached: Path,
-    torrent: Metainfo,
+    torrent: bytes,
     parcel: Parcel,
     segment: Segment,
     leaves: bytes,
@@ -93,10 +93,11 @@ def make_segment(
     """Make a segment's blocks. Blocks the caller; for a worker thread. Memory: as `unpacked`.
 
     Args:
+        bench: where; the same for all segments of a parcel.
         slot: where to; every earlier segment's blocks are there, or count as wrong.
         active: the older image: the slot that runs. Only read.
         cached: the parcel, of which this segment's bytes have come.
-        torrent: of the parcel.
+        torrent: of the parcel, encoded.
         parcel, segment: see there.
         leaves: of the image.
         present: bitmap of blocks that are in place; those are not written.
@@ -106,23 +107,22 @@ def make_segment(
         SlotError: the slot cannot be opened or written.
         RetryError: there is no room (a sparse file as slot).
     """
-    frame = Frame(
-        lambda at, length_bytes: read_part(cached, segment.frame_offset + at, length_bytes),
-        segment.frame_bytes,
-    )
+    bench.hold(slot)
     descriptor = open_exclusively(slot)
     try:
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)  # as when a slot is filled, see reuse.py
-        with active.open("rb", buffering=0) as older, ThreadPoolExecutor(1, "open-segment") as helper:
-            work = _Work(descriptor, leaves, present)
+        work = _Work(descriptor, leaves, present)
+        with active.open("rb", buffering=0) as older, parts_of(cached, segment.frame_offset) as read:
             images = Images(_reader(older.fileno()), _reader(descriptor))
-            ahead = partial(_ahead, helper)
+            frame = Frame(read, segment.frame_bytes)
             try:
-                for first, part in unpacked(parcel, segment, frame, images, ahead):
+                for first, part in unpacked(parcel, segment, frame, images, bench.opener, bench.ahead):
                     checkpoint()
                     work.take(first, part)
             except RefusedError:
                 work.wrong = _missing(segment, present) - len(work.right)
+            finally:
+                bench.settle()
         _begin_writing(descriptor, segment)
     except OSError as error:
         if error.errno == errno.ENOSPC:
@@ -130,21 +130,15 @@ def make_segment(
         raise SlotError(f"slot {slot} failed: {error.strerror}") from error
     finally:
         os.close(descriptor)
-    damaged = bool(work.wrong) and is_damaged(cached, torrent, segment.frame_offset, segment.frame_bytes)
+    damaged = bool(work.wrong) and is_damaged(
+        cached, parse(torrent), segment.frame_offset, segment.frame_bytes
+    )
     return MadeSegment(tuple(work.right), work.wrong, work.written_bytes, damaged)
 
 
 def _missing(segment: Segment, present: bytes) -> int:
     """Of a segment's blocks, those that were not in place before."""
     return sum(not has_block(present, block) for run in segment.runs for block in range(run.block, run.end))
-
-
-def _ahead(helper: Executor, parts: Iterator[bytes]) -> Iterator[bytes]:
-    """One processor opens the next part of the frame while another hashes and writes what came of the last."""
-    coming = helper.submit(next, parts, None)
-    while (part := coming.result()) is not None:
-        coming = helper.submit(next, parts, None)
-        yield part
 
 
 def _begin_writing(descriptor: int, segment: Segment) -> None:

@@ -101,7 +101,7 @@ class Made:
     check: bytes
 
 
-def check_of(output: bytes) -> bytes:
+def check_of(output: bytes | bytearray) -> bytes:
     """A segment's check, of all its output in order."""
     return sha256(output).digest()[:CHECK_BYTES]
 

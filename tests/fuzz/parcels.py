@@ -13,12 +13,13 @@ from pathlib import Path
 import attrs
 import zstandard
 
-from swarm.parcel.frames import held
+from swarm.parcel.frames import FrameOpener, held
 from swarm.parcel.header import MAGIC, PREFIX_BYTES, Parcel, decode_head, head_bytes_of
 from swarm.parcel.unpack import Images, unpacked
 from tests.swarm.parcel.makers import decoded
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "parcel"
+OPENER = FrameOpener()
 BLOCKS_MAX = 64
 """Blocks of a segment that are taken: what is beyond is the same loop again."""
 
@@ -67,7 +68,7 @@ def segment() -> Callable[[bytes], None]:
 
     def read(data: bytes) -> None:
         changed = attrs.evolve(parcel.segments[0], frame_bytes=len(data))
-        for _ in unpacked(parcel, changed, held(data), Images(_nothing, _nothing)):
+        for _ in unpacked(parcel, changed, held(data), Images(_nothing, _nothing), OPENER):
             pass
 
     return read
@@ -75,7 +76,8 @@ def segment() -> Callable[[bytes], None]:
 
 def _open(parcel: Parcel, data: bytes) -> None:
     for part in parcel.segments:
-        blocks = unpacked(parcel, part, held(_frame(data, parcel, part.number)), Images(_nothing, _nothing))
+        frame = held(_frame(data, parcel, part.number))
+        blocks = unpacked(parcel, part, frame, Images(_nothing, _nothing), OPENER)
         for _ in itertools.islice(blocks, BLOCKS_MAX):
             pass
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from bep35.metainfo import parse
 from fruitd.errors import FruitError
 from fruitd.heap import give_back
 from fruitd.node.effects import (
@@ -22,9 +21,9 @@ from fruitd.node.effects import (
     OpenParcel,
     ReadParcelHead,
 )
-from fruitd.slots.held import HeldSlot
 from fruitd.slots.parcel_file import flush_parcel, open_parcel, read_part
 from fruitd.slots.segment import make_segment
+from fruitd.slots.workbench import Workbench
 from fruitd.updater.journal import Target
 from swarm.errors import RefusedError
 from swarm.parcel.header import PREFIX_BYTES, decode_head, head_bytes_of
@@ -48,7 +47,7 @@ class ParcelJobs:
     def __init__(self, daemon: Daemon, jobs: Jobs) -> None:
         self._daemon = daemon
         self._jobs = jobs
-        self._held = HeldSlot()
+        self._bench = Workbench()
         self.fetching: str | None = None
         """Infohash of the parcel on its way."""
         self.length_bytes = 0
@@ -167,9 +166,8 @@ class ParcelJobs:
         try:
             slot, active = self._jobs.paths(effect.slot)
             async with self._jobs.slot_work:
-                await trio.to_thread.run_sync(self._held.hold, slot)
                 made = await trio.to_thread.run_sync(
-                    make_segment, slot, active, Path(effect.path), parse(effect.torrent), effect.parcel,
+                    make_segment, self._bench, slot, active, Path(effect.path), effect.torrent, effect.parcel,
                     effect.segment, effect.leaves, effect.present, trio.from_thread.check_cancelled,
                 )  # fmt: skip
         except FruitError as error:
@@ -191,7 +189,7 @@ class ParcelJobs:
 
     async def _let_go(self, _: object) -> None:
         async with self._jobs.slot_work:
-            await trio.to_thread.run_sync(self._held.let_go)
+            await trio.to_thread.run_sync(self._bench.let_go)
 
     async def _drop(self, effect: DropParcel) -> None:
         await self._daemon.transfer.settled()  # what is still written would make the file anew

@@ -17,7 +17,7 @@ from fruitd.maintainer.mistakes import as_refusals
 from fruitd.maintainer.parcels.mapping import Data, forget, mapped
 from fruitd.maintainer.parcels.movement import Span, spans_of
 from fruitd.maintainer.parcels.packing import LEVEL, Packer
-from swarm.parcel.frames import held
+from swarm.parcel.frames import FrameOpener, held
 from swarm.parcel.header import NOTHING, Made, check_of, decode_head, encode_head, head_bytes_of
 from swarm.parcel.limits import BLOCK_BYTES
 from swarm.parcel.recipe import Origin
@@ -172,11 +172,13 @@ class _Build:
         file.seek(0)
         prefix = file.read(16)
         parcel = decode_head(prefix + file.read(head_bytes_of(prefix) - len(prefix)), length_bytes)
-        images = Images(_reader(self.old), _reader(self.new))
+        images, opener = Images(_reader(self.old), _reader(self.new)), FrameOpener()
         for segment in parcel.segments:
             file.seek(segment.frame_offset)
             frame = held(file.read(segment.frame_bytes))
-            output = b"".join(data for _, data in unpacked(parcel, segment, frame, images))
+            output = bytearray()
+            for _, part in unpacked(parcel, segment, frame, images, opener):
+                output += part
             expected = b"".join(
                 self.new[run.block * BLOCK_BYTES : run.end * BLOCK_BYTES] for run in segment.runs
             )

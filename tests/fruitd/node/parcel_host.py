@@ -25,6 +25,7 @@ from fruitd.node.parcel_cache import SUFFIX, CachedParcel, ParcelCache
 from fruitd.slots import read_back, reuse
 from fruitd.slots.parcel_file import open_parcel, read_part
 from fruitd.slots.segment import make_segment
+from fruitd.slots.workbench import Workbench
 from fruitd.updater import effects as update_ask
 from fruitd.updater import events as tell
 from fruitd.updater.journal import Journal, SlotContent
@@ -148,6 +149,7 @@ class ParcelHost:
     armed: bool = False
     manifest: object = None
     leaves: dict[bytes, bytes] = field(factory=dict)
+    bench: Workbench = field(factory=Workbench)
 
     @classmethod
     def make(cls, folder: Path, old: Signed | None, content: bytes, **more: object) -> ParcelHost:
@@ -331,7 +333,7 @@ class ParcelHost:
         self._about_to("segment")
         self.before_making(self, effect)
         made = make_segment(
-            self.slot("b"), self.slot("a"), Path(effect.path), metainfo.parse(effect.torrent), effect.parcel,
+            self.bench, self.slot("b"), self.slot("a"), Path(effect.path), effect.torrent, effect.parcel,
             effect.segment, effect.leaves, effect.present, NO_CHECKPOINT,
         )  # fmt: skip
         self.written_bytes += made.written_bytes

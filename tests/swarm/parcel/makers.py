@@ -67,6 +67,6 @@ def opened(parcel: bytes, old: bytes) -> bytes:
         output = []
         for block, data in unpacked(head, segment, frame, Images(read_old, read_made)):
             new[block * BLOCK_BYTES : block * BLOCK_BYTES + len(data)] = data
-            output.append(data)
+            output.append(bytes(data))
         assert check_of(b"".join(output)) == segment.check
     return bytes(new)

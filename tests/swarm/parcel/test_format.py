@@ -118,7 +118,7 @@ def test_a_wrong_older_image_spoils_only_the_blocks_that_use_it() -> None:
     segment = head.segments[2]
     images = Images(lambda o, b: b.__setitem__(slice(None), wrong[o : o + len(b)]), lambda o, b: None)
     made = {
-        first + at // BLOCK_BYTES: part[at : at + BLOCK_BYTES]
+        first + at // BLOCK_BYTES: bytes(part[at : at + BLOCK_BYTES])
         for first, part in unpacked(head, segment, held(b""), images)
         for at in range(0, len(part), BLOCK_BYTES)
     }

@@ -8,8 +8,16 @@ import pytest
 import zstandard
 
 from swarm.errors import RefusedError
-from swarm.parcel.frames import Frame, held, opened_frame, opened_parts, raw_dictionary
-from swarm.parcel.limits import FRESH_BYTES_MAX
+from swarm.parcel.frames import (
+    PARTS_AHEAD,
+    STORED_BYTES_MAX,
+    Frame,
+    FrameOpener,
+    held,
+    opened_frame,
+    raw_dictionary,
+)
+from swarm.parcel.limits import DICTIONARY_BYTES_MAX, FRESH_BYTES_MAX
 
 DICE = random.Random(7)
 TEXT = b"".join(b"%d of %d\n" % (DICE.randrange(9), n) for n in range(90_000))
@@ -19,20 +27,31 @@ EMPTY = zstandard.compress(b"")
 SKIPPABLE = b"\x50\x2a\x4d\x18" + bytes(4)
 
 
-def outcome(opening, frame: bytes, length: int, dictionary=None) -> bytes | None:
+OPENER = FrameOpener()
+"""One for all tests, as a node has: what one frame left must not be in the next."""
+
+
+def outcome(opening, frame: bytes, length: int) -> bytes | None:
     """What a frame opens to; None where it is refused."""
     try:
-        return b"".join(opening(frame, length, dictionary))
+        return b"".join(opening(frame, length))
     except RefusedError:
         return None
 
 
-def part_by_part(frame: bytes, length: int, dictionary=None) -> list[bytes]:
-    return list(opened_parts(held(frame), length, dictionary))
+def part_by_part(frame: bytes, length: int, dictionary: bytes = b"") -> list[bytes]:
+    before = [dictionary[at : at + STORED_BYTES_MAX] for at in range(0, len(dictionary), STORED_BYTES_MAX)]
+    return list(map(bytes, OPENER.opened(held(frame), length, before, len(dictionary))))
 
 
-def whole(frame: bytes, length: int, dictionary=None) -> list[bytes]:
-    return [opened_frame(frame, length, dictionary)]
+def whole(frame: bytes, length: int) -> list[bytes]:
+    return [opened_frame(frame, length)]
+
+
+def by_zstd(frame: bytes, dictionary: bytes) -> bytes:
+    """What zstd makes of it that is told of a dictionary."""
+    known = raw_dictionary(dictionary) if dictionary else None
+    return zstandard.ZstdDecompressor(dict_data=known).decompress(frame)
 
 
 def packed(*, checksum: bool = False, dictionary: bytes = b"", window_log: int | None = None) -> bytes:
@@ -45,22 +64,72 @@ def packed(*, checksum: bool = False, dictionary: bytes = b"", window_log: int |
     return packer.compress(CONTENT)
 
 
-@pytest.mark.parametrize("checksum", [False, True], ids=["bare", "checksum"])
 @pytest.mark.parametrize("dictionary", [b"", TEXT[5_000:400_000]], ids=["alone", "dictionary"])
 @pytest.mark.parametrize("window_log", [None, 12, 27], ids=["window", "small-window", "large-window"])
-def test_part_by_part_it_opens_to_the_same(checksum: bool, dictionary: bytes, window_log: int | None) -> None:
+def test_part_by_part_it_opens_to_the_same(dictionary: bytes, window_log: int | None) -> None:
     """And never in one piece, or nothing would be gained by it."""
-    frame = packed(checksum=checksum, dictionary=dictionary, window_log=window_log)
-    known = raw_dictionary(dictionary) if dictionary else None
-    parts = part_by_part(frame, len(CONTENT), known)
-    assert b"".join(parts) == CONTENT == opened_frame(frame, len(CONTENT), known)
+    frame = packed(dictionary=dictionary, window_log=window_log)
+    parts = part_by_part(frame, len(CONTENT), dictionary)
+    assert b"".join(parts) == CONTENT == by_zstd(frame, dictionary)
     assert max(map(len, parts)) <= len(CONTENT) // 4
 
 
-@pytest.mark.parametrize("checksum", [False, True], ids=["bare", "checksum"])
-def test_part_by_part_the_same_is_refused(checksum: bool) -> None:
+@pytest.mark.parametrize("length", [1, 2, 70, STORED_BYTES_MAX - 1, STORED_BYTES_MAX + 1, 300_000])
+def test_a_dictionary_of_any_length_is_what_came_before(length: int) -> None:
+    """Its first bytes are as far away as anything can be; repeated offsets and tables begin as in any frame."""
+    dictionary = DICE.randbytes(length)
+    content = dictionary + b"between" + dictionary[:50] + dictionary[-50:] * 3
+    packer = zstandard.ZstdCompressor(level=19, dict_data=raw_dictionary(dictionary), write_dict_id=False)
+    frame = packer.compress(content)
+    assert b"".join(part_by_part(frame, len(content), dictionary)) == content
+
+
+def test_the_largest_dictionary_and_the_largest_frame() -> None:
+    """The last bytes are as far from the first as the format lets them be."""
+    dictionary, far = DICE.randbytes(DICTIONARY_BYTES_MAX), 100_000
+    content = bytes(FRESH_BYTES_MAX - far) + dictionary[:far]
+    parameters = zstandard.ZstdCompressionParameters.from_level(
+        3, window_log=24, hash_log=24, chain_log=24, write_dict_id=False
+    )
+    known = raw_dictionary(dictionary)
+    frame = zstandard.ZstdCompressor(compression_params=parameters, dict_data=known).compress(content)
+    assert len(frame) < far // 2
+    assert b"".join(part_by_part(frame, len(content), dictionary)) == content
+
+
+def test_a_part_stays_while_those_ahead_of_it_are_opened() -> None:
+    """Another thread opens them meanwhile."""
+    kept = []
+    for part in OPENER.opened(held(packed()), len(CONTENT)):
+        kept.append((part, bytes(part)))
+        assert all(held_part == was for held_part, was in kept[-1 - PARTS_AHEAD :])
+
+
+def test_a_frame_that_was_left_half_way_does_not_show_in_the_next() -> None:
+    first = OPENER.opened(held(packed(dictionary=TEXT)), len(CONTENT), [TEXT[:STORED_BYTES_MAX]], len(TEXT))
+    with pytest.raises(RefusedError):
+        list(first)  # the dictionary ended before it should have
+    begun = OPENER.opened(held(packed()), len(CONTENT))
+    next(begun)
+    del begun
+    assert b"".join(part_by_part(packed(), len(CONTENT))) == CONTENT
+
+
+@pytest.mark.parametrize("opening", [part_by_part, whole])
+def test_a_checksum_or_the_number_of_a_dictionary_is_refused(opening) -> None:
+    """Of a frame whose dictionary has a wrong byte, all would be refused by its checksum, and not only what uses that byte."""
+    assert outcome(opening, packed(), len(CONTENT)) == CONTENT
+    assert outcome(opening, packed(checksum=True), len(CONTENT)) is None
+    numbered = bytearray(packed())
+    numbered[4] |= 1
+    numbered.insert(5, 7)
+    assert zstandard.get_frame_parameters(bytes(numbered)).dict_id == 7
+    assert outcome(opening, bytes(numbered), len(CONTENT)) is None
+
+
+def test_part_by_part_the_same_is_refused() -> None:
     """Two nodes of one release would find the same parcel good and damaged."""
-    frame, length = packed(checksum=checksum), len(CONTENT)
+    frame, length = packed(), len(CONTENT)
     changed = [frame[:-cut] for cut in (1, 2, 3, 4, 5, 1000, len(frame))]
     changed += [frame + more for more in (b"\0", b"\x28", b"\x28\xb5\x2f", EMPTY, SKIPPABLE, frame, bytes(9))]
     changed += [SKIPPABLE + frame, EMPTY + frame]
@@ -83,7 +152,7 @@ def test_a_frame_that_opens_to_more_than_it_says_is_left_when_it_has() -> None:
     taken: list[int] = []
 
     def take_all() -> None:
-        taken.extend(len(part) for part in opened_parts(held(frame), told))
+        taken.extend(len(part) for part in OPENER.opened(held(frame), told))
 
     with pytest.raises(RefusedError):
         take_all()
@@ -99,4 +168,4 @@ def test_a_frame_that_cannot_be_read_on_is_refused() -> None:
             len(data),
         )
         with pytest.raises(RefusedError):
-            list(opened_parts(frame, len(CONTENT)))
+            list(OPENER.opened(frame, len(CONTENT)))

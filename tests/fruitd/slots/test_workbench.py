@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from fruitd.slots.held import HeldSlot
+from fruitd.slots.workbench import Workbench
+from swarm.errors import RefusedError
+from swarm.parcel.frames import PARTS_AHEAD
 
 SECTORS = 2048
 
@@ -42,13 +45,13 @@ def _descriptors() -> int:
 
 @pytest.mark.root
 def test_what_was_read_stays_until_it_is_let_go(device: Path) -> None:
-    held = HeldSlot()
-    held.hold(device)
+    bench = Workbench()
+    bench.hold(device)
     assert _read_by_somebody(device) >= SECTORS
     assert _read_by_somebody(device) == 0
-    held.hold(device)
+    bench.hold(device)
     assert _read_by_somebody(device) == 0
-    held.let_go()
+    bench.let_go()
     _read_by_somebody(device)
     assert _read_by_somebody(device) >= SECTORS
 
@@ -56,11 +59,50 @@ def test_what_was_read_stays_until_it_is_let_go(device: Path) -> None:
 def test_one_at_a_time(tmp_path: Path) -> None:
     """A daemon that has updated a hundred times would have no descriptors left."""
     before = _descriptors()
-    held = HeldSlot()
+    bench = Workbench()
     for name in ("a", "b", "a"):
         (tmp_path / name).touch()
-        held.hold(tmp_path / name)
+        bench.hold(tmp_path / name)
     assert _descriptors() == before + 1
-    held.hold(tmp_path / "missing")
+    bench.hold(tmp_path / "missing")
     assert _descriptors() == before
-    held.let_go()
+    bench.let_go()
+
+
+def test_who_opens_is_never_further_ahead_than_there_are_buffers() -> None:
+    """A part would be written over while it is hashed."""
+    bench, begun = Workbench(), []
+
+    def parts() -> Iterator[memoryview]:
+        for number in range(20):
+            begun.append(number)
+            yield memoryview(bytes([number]))
+
+    for number, part in enumerate(bench.ahead(parts())):
+        bench.settle()
+        assert part[0] == number
+        assert begun[-1] == min(number + PARTS_AHEAD, 19)
+    bench.let_go()
+
+
+def test_a_thread_that_opens_ends_when_the_bench_is_let_go() -> None:
+    """A daemon that has updated a hundred times would have as many of them."""
+    bench = Workbench()
+    before = threading.active_count()
+    assert list(bench.ahead(iter([memoryview(b"x")]))) == [b"x"]
+    assert threading.active_count() == before + 1
+    bench.let_go()
+    assert threading.active_count() == before
+
+
+def test_what_is_wrong_with_a_frame_is_told_where_it_is_used() -> None:
+    def parts() -> Iterator[memoryview]:
+        yield memoryview(b"good")
+        raise RefusedError("damaged")
+
+    bench = Workbench()
+    ahead = bench.ahead(parts())
+    assert next(ahead) == b"good"
+    with pytest.raises(RefusedError, match="damaged"):
+        next(ahead)
+    bench.let_go()
