@@ -9,10 +9,11 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
-from attrs import define, field, frozen
+from attrs import field, frozen
 
 from bep35.metainfo import parse
 from fruitd.errors import RetryError, SlotError
@@ -23,7 +24,7 @@ from swarm.errors import RefusedError
 from swarm.parcel.frames import Frame
 from swarm.parcel.header import Parcel, Segment
 from swarm.parcel.limits import BLOCK_BYTES, HASH_BYTES
-from swarm.parcel.unpack import Images, unpacked
+from swarm.parcel.unpack import Images
 from swarm.transfer.bitmap import has_block
 
 STEP_BYTES = 4096
@@ -43,14 +44,15 @@ class MadeSegment:
     """What lies in the cache is not what was fetched."""
 
 
-@define
+@frozen
 class _Work:
+    """Used by two threads at once: what each of them adds is one append."""
+
     descriptor: int
     leaves: bytes
     present: bytes
     right: list[int] = field(factory=list)
-    wrong: int = 0
-    written_bytes: int = 0
+    written_bytes: list[int] = field(factory=list)
 
     def take(self, first: int, part: memoryview) -> None:
         """Compare blocks that were made, from that one on, and write those that are right and not there yet."""
@@ -65,16 +67,15 @@ class _Work:
     def _is_to_write(self, block: int, data: memoryview) -> bool:
         if has_block(self.present, block):
             return False
-        if sha256(data).digest() != self.leaves[HASH_BYTES * block : HASH_BYTES * (block + 1)]:
-            self.wrong += 1
-            return False
-        self.right.append(block)
-        return True
+        is_right = sha256(data).digest() == self.leaves[HASH_BYTES * block : HASH_BYTES * (block + 1)]
+        if is_right:
+            self.right.append(block)
+        return is_right
 
     def _write(self, offset: int, data: memoryview) -> None:
         while data:
             count = os.pwrite(self.descriptor, data, offset)
-            self.written_bytes += count
+            self.written_bytes.append(count)
             offset, data = offset + count, data[count:]
 
 
@@ -90,7 +91,7 @@ def make_segment(
     present: bytes,
     checkpoint: Callable[[], None],
 ) -> MadeSegment:
-    """Make a segment's blocks. Blocks the caller; for a worker thread. Memory: as `unpacked`.
+    """Make a segment's blocks. Blocks the caller; for a worker thread. Memory: as `Unpacker`.
 
     Args:
         bench: where; the same for all segments of a parcel.
@@ -115,14 +116,12 @@ def make_segment(
         with active.open("rb", buffering=0) as older, parts_of(cached, segment.frame_offset) as read:
             images = Images(_reader(older.fileno()), _reader(descriptor))
             frame = Frame(read, segment.frame_bytes)
-            try:
-                for first, part in unpacked(parcel, segment, frame, images, bench.opener, bench.ahead):
-                    checkpoint()
-                    work.take(first, part)
-            except RefusedError:
-                work.wrong = _missing(segment, present) - len(work.right)
-            finally:
-                bench.settle()
+            with suppress(RefusedError):  # what it does not make counts as wrong
+                bench.work(
+                    lambda unpacker, room: unpacker.parts(parcel, segment, frame, images, room),
+                    work.take,
+                    checkpoint,
+                )
         _begin_writing(descriptor, segment)
     except OSError as error:
         if error.errno == errno.ENOSPC:
@@ -130,10 +129,9 @@ def make_segment(
         raise SlotError(f"slot {slot} failed: {error.strerror}") from error
     finally:
         os.close(descriptor)
-    damaged = bool(work.wrong) and is_damaged(
-        cached, parse(torrent), segment.frame_offset, segment.frame_bytes
-    )
-    return MadeSegment(tuple(work.right), work.wrong, work.written_bytes, damaged)
+    wrong = _missing(segment, present) - len(work.right)
+    damaged = bool(wrong) and is_damaged(cached, parse(torrent), segment.frame_offset, segment.frame_bytes)
+    return MadeSegment(tuple(work.right), wrong, sum(work.written_bytes), damaged)
 
 
 def _missing(segment: Segment, present: bytes) -> int:

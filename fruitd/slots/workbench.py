@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
+from threading import Event, Lock
 
-from swarm.parcel.frames import PARTS_AHEAD, FrameOpener
+from attrs import field, frozen
+
+from swarm.parcel.unpack import PART_BYTES, Part, Unpacker
+
+
+def _room() -> memoryview:
+    return memoryview(bytearray(PART_BYTES))
+
+
+@frozen
+class _Tools:
+    unpacker: Unpacker = field(factory=Unpacker)
+    helper: ThreadPoolExecutor = field(factory=partial(ThreadPoolExecutor, 1, "make-segment"))
+    rooms: tuple[memoryview, memoryview] = field(factory=lambda: (_room(), _room()))
 
 
 class Workbench:
     """Segments of one parcel after the other are made here, one at a time. Blocks; for worker threads.
 
     The slot stays open: when a block device is closed for the last time, whoever closes it waits until all of it is written, and
-    what was read of it has to be read again. And so do the memory that frames are opened in, and the thread that opens them.
+    what was read of it has to be read again. And so do the tools: the memory that blocks are made in, and a second thread.
     """
 
     def __init__(self) -> None:
         self._path: Path | None = None
         self._descriptor: int | None = None
-        self._opener: FrameOpener | None = None
-        self._helper: ThreadPoolExecutor | None = None
+        self._tools: _Tools | None = None
 
     def hold(self, path: Path) -> None:
         """Have this slot open, and no other. What is wrong with it those find who write it."""
@@ -38,31 +51,57 @@ class Workbench:
     def let_go(self) -> None:
         """Keep nothing; what comes next is taken anew."""
         descriptor, self._descriptor, self._path = self._descriptor, None, None
-        helper, self._helper, self._opener = self._helper, None, None
-        if helper is not None:
-            helper.shutdown()
+        self.tidy()
         if descriptor is not None:
             os.close(descriptor)
 
-    @property
-    def opener(self) -> FrameOpener:
-        """Opens frames."""
-        self._opener = self._opener or FrameOpener()
-        return self._opener
+    def tidy(self) -> None:
+        """Keep the slot open, and nothing else."""
+        tools, self._tools = self._tools, None
+        if tools is not None:
+            tools.helper.shutdown()
 
-    def ahead(self, parts: Iterator[memoryview]) -> Iterator[memoryview]:
-        """One processor opens the next parts of a frame while another hashes and writes what came of the last."""
-        self._helper = self._helper or ThreadPoolExecutor(1, "open-segment")
-        coming: deque[Future[memoryview | None]] = deque()
-        while True:
-            while len(coming) <= PARTS_AHEAD:
-                coming.append(self._helper.submit(next, parts, None))
-            part = coming.popleft().result()
-            if part is None:
-                return
-            yield part
+    def work(
+        self,
+        make: Callable[[Unpacker, Iterator[memoryview]], Iterator[Part]],
+        use: Callable[[int, memoryview], None],
+        checkpoint: Callable[[], None],
+    ) -> None:
+        """Make all parts, and use each, on two processors: whoever has used one makes the next, while the other uses his. In the
+        end, or after an error, nobody is at it any more.
 
-    def settle(self) -> None:
-        """Return when nothing is opened any more: what it is read from may be closed then."""
-        if self._helper is not None:
-            self._helper.submit(int).result()
+        Args:
+            make: parts, with the unpacker and in the room that it is given. Never asked by two at once.
+            use: may be called by two at once.
+            checkpoint: called for every other part or so, in the caller's thread; may raise to cancel.
+        """
+        tools = self._tools = self._tools or _Tools()
+        callers_room, helpers_room = tools.rooms
+        room = callers_room
+
+        def rooms() -> Iterator[memoryview]:
+            while True:
+                yield room
+
+        parts, turn, ended = make(tools.unpacker, rooms()), Lock(), Event()
+
+        def take_turns(own_room: memoryview, checkpoint: Callable[[], None]) -> None:
+            nonlocal room
+            try:
+                while not ended.is_set():
+                    checkpoint()
+                    with turn:
+                        room = own_room
+                        part = next(parts, None)
+                    if part is None:
+                        return
+                    use(*part)
+            finally:
+                ended.set()
+
+        helper = tools.helper.submit(take_turns, helpers_room, lambda: None)
+        try:
+            take_turns(callers_room, checkpoint)
+        finally:
+            wait([helper])
+        helper.result()

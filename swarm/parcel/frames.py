@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO, cast
 
@@ -11,11 +10,6 @@ from attrs import frozen
 
 from swarm.errors import RefusedError
 
-_PART_BYTES = 256 * 1024
-"""Of this size are the parts that a frame is opened in. Smaller ones only cost calls."""
-PARTS_AHEAD = 2
-"""So many may be opened while one is used. Fewer: whoever opens waits for whoever uses, who is as quick in the middle, but not at
-each part. More only cost memory."""
 STORED_BYTES_MAX = 128 * 1024
 """RFC 8878, 3.1.1.2.4: no block is longer."""
 _HEADER_BYTES_MAX = 18
@@ -63,7 +57,7 @@ def opened_frame(frame: bytes, opened_bytes: int) -> bytes:
 
 
 class FrameOpener:
-    """Opens frames part by part: for who has use for the first before the last is there.
+    """Opens frames bit by bit: for who has use for the beginning before the end is there.
 
     It is kept from one frame to the next, as what it opens them in is (up to 16 MiB, see `limits`): to take that from the
     system anew, and give it back, costs a server two thirds as long as opening a frame does.
@@ -75,49 +69,68 @@ class FrameOpener:
 
     def __init__(self) -> None:
         self._decompressor = zstandard.ZstdDecompressor(max_window_size=1 << _WINDOW_LOG)
-        self._parts = [memoryview(bytearray(_PART_BYTES)) for _ in range(PARTS_AHEAD + 1)]
+        self._scratch = memoryview(bytearray(STORED_BYTES_MAX))
 
-    def opened(
+    def open(
         self, frame: Frame, opened_bytes: int, dictionary: Iterable[bytes] = (), dictionary_bytes: int = 0
-    ) -> Iterator[memoryview]:
-        """What is in a frame, one part after the other, as `opened_frame` opens it. One frame at a time.
+    ) -> OpenFrame:
+        """Begin with a frame, and be done with the one before.
 
         Args:
             frame: see there.
             opened_bytes: what it opens to; at most `FRESH_BYTES_MAX`.
-            dictionary: what comes before it, in parts of at most `STORED_BYTES_MAX`.
+            dictionary: what comes before it, in parts of at most `STORED_BYTES_MAX`; asked for as the frame is read.
             dictionary_bytes: how many bytes those are; at most `DICTIONARY_BYTES_MAX`.
 
-        Yields:
-            Parts. Each stays as it is while the next `PARTS_AHEAD` are opened; the one after them is written over it.
-
         Raises:
-            RefusedError: as `opened_frame`, though maybe at the last part.
+            RefusedError: it is not such a frame. That it is damaged shows later.
         """
         head = frame.read(0, min(_HEADER_BYTES_MAX, frame.length_bytes))
-        all_bytes = dictionary_bytes + opened_bytes
         try:
             _refuse_unless(head, opened_bytes)
-            if _end_of(frame, head) != frame.length_bytes:
-                raise RefusedError("parcel: a frame that is longer or shorter than its header tells")
-            begun = _Stream(_as_one(frame, zstandard.frame_header_size(head), dictionary, all_bytes))
-            parts, at = itertools.cycle(self._parts), 0
-            with self._decompressor.stream_reader(cast(IO[bytes], begun), _BLOCK_BYTES_MAX) as reader:
-                for part in parts:
-                    ends = dictionary_bytes if at < dictionary_bytes else all_bytes
-                    # Asked for a byte more than there may be at the end, so that a frame with more in it is found out.
-                    count = reader.readinto(part[: ends - at + (ends == all_bytes)])
-                    if not count:
-                        break
-                    at += count
-                    if at > all_bytes:
-                        break
-                    if at > dictionary_bytes:
-                        yield part[:count]
+            at = zstandard.frame_header_size(head)
         except zstandard.ZstdError as error:
             raise RefusedError(f"parcel: a damaged frame ({error})") from error
-        if at != all_bytes:
-            raise RefusedError("parcel: a frame opens to another length than its header tells")
+        if _end_of(frame, at) != frame.length_bytes:
+            raise RefusedError("parcel: a frame that is longer or shorter than its blocks tell")
+        stream = _Stream(_as_one(frame, at, dictionary, dictionary_bytes + opened_bytes))
+        reader = self._decompressor.stream_reader(cast(IO[bytes], stream), _BLOCK_BYTES_MAX)
+        return OpenFrame(reader, dictionary_bytes, self._scratch)
+
+
+class OpenFrame:
+    """What is in a frame, to be taken from its beginning on. Both raise `RefusedError` where it is damaged."""
+
+    def __init__(
+        self, reader: zstandard.ZstdDecompressionReader, skipped_bytes: int, scratch: memoryview
+    ) -> None:
+        self._reader = reader
+        self._skipped_bytes = skipped_bytes
+        self._scratch = scratch
+
+    def take(self, into: memoryview) -> None:
+        """Fill this with what comes next."""
+        while self._skipped_bytes:
+            self._skipped_bytes -= self._read(self._scratch[: self._skipped_bytes])
+        while into:
+            into = into[self._read(into) :]
+
+    def end(self) -> None:
+        """Everything is taken: is it?"""
+        if self._read_some(self._scratch[:1]):
+            raise RefusedError("parcel: a frame opens to more than its header tells")
+
+    def _read(self, into: memoryview) -> int:
+        count = self._read_some(into)
+        if not count:
+            raise RefusedError("parcel: a frame opens to less than its header tells")
+        return count
+
+    def _read_some(self, into: memoryview) -> int:
+        try:
+            return self._reader.readinto(into)
+        except zstandard.ZstdError as error:
+            raise RefusedError(f"parcel: a damaged frame ({error})") from error
 
 
 def _refuse_unless(head: bytes, opened_bytes: int) -> None:
@@ -151,9 +164,8 @@ class _Stream:
         return next(self._parts, b"")
 
 
-def _end_of(frame: Frame, head: bytes) -> int:
-    """Where the frame ends by its own account. A reader of a stream neither minds what follows nor what is cut off."""
-    at = zstandard.frame_header_size(head)
+def _end_of(frame: Frame, at: int) -> int:
+    """Where a frame ends whose first block is there. A reader of a stream neither minds what follows nor what is cut off."""
     last = False
     while not last:
         header = frame.read(at, _BLOCK_HEADER_BYTES)

@@ -13,13 +13,13 @@ from pathlib import Path
 import attrs
 import zstandard
 
-from swarm.parcel.frames import FrameOpener, held
+from swarm.parcel.frames import held
 from swarm.parcel.header import MAGIC, PREFIX_BYTES, Parcel, decode_head, head_bytes_of
-from swarm.parcel.unpack import Images, unpacked
-from tests.swarm.parcel.makers import decoded
+from swarm.parcel.unpack import Images, Unpacker
+from tests.swarm.parcel.makers import ROOM, decoded
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "parcel"
-OPENER = FrameOpener()
+UNPACKER = Unpacker()
 BLOCKS_MAX = 64
 """Blocks of a segment that are taken: what is beyond is the same loop again."""
 
@@ -68,7 +68,7 @@ def segment() -> Callable[[bytes], None]:
 
     def read(data: bytes) -> None:
         changed = attrs.evolve(parcel.segments[0], frame_bytes=len(data))
-        for _ in unpacked(parcel, changed, held(data), Images(_nothing, _nothing), OPENER):
+        for _ in UNPACKER.parts(parcel, changed, held(data), Images(_nothing, _nothing), ROOM):
             pass
 
     return read
@@ -77,7 +77,7 @@ def segment() -> Callable[[bytes], None]:
 def _open(parcel: Parcel, data: bytes) -> None:
     for part in parcel.segments:
         frame = held(_frame(data, parcel, part.number))
-        blocks = unpacked(parcel, part, frame, Images(_nothing, _nothing), OPENER)
+        blocks = UNPACKER.parts(parcel, part, frame, Images(_nothing, _nothing), ROOM)
         for _ in itertools.islice(blocks, BLOCKS_MAX):
             pass
 

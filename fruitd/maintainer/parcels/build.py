@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import secrets
 from collections.abc import Callable
@@ -17,11 +18,11 @@ from fruitd.maintainer.mistakes import as_refusals
 from fruitd.maintainer.parcels.mapping import Data, forget, mapped
 from fruitd.maintainer.parcels.movement import Span, spans_of
 from fruitd.maintainer.parcels.packing import LEVEL, Packer
-from swarm.parcel.frames import FrameOpener, held
+from swarm.parcel.frames import held
 from swarm.parcel.header import NOTHING, Made, check_of, decode_head, encode_head, head_bytes_of
 from swarm.parcel.limits import BLOCK_BYTES
 from swarm.parcel.recipe import Origin
-from swarm.parcel.unpack import Images, unpacked
+from swarm.parcel.unpack import PART_BYTES, Images, Unpacker
 
 Progress = Callable[[int, int], None]
 """Told (work done, work in all), in bytes looked at; never goes back."""
@@ -172,12 +173,13 @@ class _Build:
         file.seek(0)
         prefix = file.read(16)
         parcel = decode_head(prefix + file.read(head_bytes_of(prefix) - len(prefix)), length_bytes)
-        images, opener = Images(_reader(self.old), _reader(self.new)), FrameOpener()
+        images, unpacker = Images(_reader(self.old), _reader(self.new)), Unpacker()
+        room = itertools.repeat(memoryview(bytearray(PART_BYTES)))
         for segment in parcel.segments:
             file.seek(segment.frame_offset)
             frame = held(file.read(segment.frame_bytes))
             output = bytearray()
-            for _, part in unpacked(parcel, segment, frame, images, opener):
+            for _, part in unpacker.parts(parcel, segment, frame, images, room):
                 output += part
             expected = b"".join(
                 self.new[run.block * BLOCK_BYTES : run.end * BLOCK_BYTES] for run in segment.runs

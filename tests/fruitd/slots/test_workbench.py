@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from fruitd.slots.workbench import Workbench
 from swarm.errors import RefusedError
-from swarm.parcel.frames import PARTS_AHEAD
+from swarm.parcel.unpack import PART_BYTES, Part
 
 SECTORS = 2048
 
@@ -69,40 +70,90 @@ def test_one_at_a_time(tmp_path: Path) -> None:
     bench.let_go()
 
 
-def test_who_opens_is_never_further_ahead_than_there_are_buffers() -> None:
-    """A part would be written over while it is hashed."""
-    bench, begun = Workbench(), []
-
-    def parts() -> Iterator[memoryview]:
-        for number in range(20):
-            begun.append(number)
-            yield memoryview(bytes([number]))
-
-    for number, part in enumerate(bench.ahead(parts())):
-        bench.settle()
-        assert part[0] == number
-        assert begun[-1] == min(number + PARTS_AHEAD, 19)
-    bench.let_go()
+@pytest.fixture
+def bench() -> Iterator[Workbench]:
+    made = Workbench()
+    yield made
+    made.let_go()
 
 
-def test_a_thread_that_opens_ends_when_the_bench_is_let_go() -> None:
-    """A daemon that has updated a hundred times would have as many of them."""
-    bench = Workbench()
+def _numbered(count: int, room: Iterator[memoryview]) -> Iterator[Part]:
+    for number in range(count):
+        part = next(room)
+        part[:] = bytes([number]) * len(part)
+        yield number, part
+
+
+def _never() -> None:
+    """A checkpoint that does not cancel."""
+
+
+def test_every_part_is_used_once_and_stays_meanwhile(bench: Workbench) -> None:
+    """It would be written over while it is hashed, and blocks would come out wrong now and then."""
+    used, at_once, most = [], [], []
+
+    def use(number: int, part: memoryview) -> None:
+        at_once.append(number)
+        most.append(len(at_once))
+        time.sleep(0.002)  # hashing lets the other thread go on, too
+        assert bytes(part) == bytes([number]) * PART_BYTES
+        used.append(number)
+        at_once.remove(number)
+
+    bench.work(lambda _, room: _numbered(50, room), use, _never)
+    assert sorted(used) == list(range(50))
+    assert max(most) == 2
+
+
+def test_a_thread_that_helps_ends_when_the_bench_is_tidied(bench: Workbench) -> None:
+    """A daemon that has updated a hundred times would have as many of them, and the memory of each."""
     before = threading.active_count()
-    assert list(bench.ahead(iter([memoryview(b"x")]))) == [b"x"]
+    bench.work(lambda _, room: _numbered(3, room), lambda number, part: None, _never)
     assert threading.active_count() == before + 1
-    bench.let_go()
+    bench.tidy()
     assert threading.active_count() == before
 
 
-def test_what_is_wrong_with_a_frame_is_told_where_it_is_used() -> None:
-    def parts() -> Iterator[memoryview]:
-        yield memoryview(b"good")
+@pytest.mark.parametrize("good", range(4))
+def test_what_is_wrong_with_a_frame_is_told_whoever_finds_it(bench: Workbench, good: int) -> None:
+    used = []
+
+    def make(room: Iterator[memoryview]) -> Iterator[Part]:
+        yield from _numbered(good, room)
         raise RefusedError("damaged")
 
-    bench = Workbench()
-    ahead = bench.ahead(parts())
-    assert next(ahead) == b"good"
     with pytest.raises(RefusedError, match="damaged"):
-        next(ahead)
-    bench.let_go()
+        bench.work(lambda _, room: make(room), lambda number, part: used.append(number), _never)
+    assert sorted(used) == list(range(good))
+
+
+@pytest.mark.parametrize("bad", range(4))
+def test_a_medium_that_fails_is_told_whoever_finds_it(bench: Workbench, bad: int) -> None:
+    """The other one would go on and write to it, and the daemon would believe what he wrote."""
+
+    def use(number: int, part: memoryview) -> None:
+        if number == bad:
+            raise OSError(5, "it fails")
+
+    with pytest.raises(OSError, match="it fails"):
+        bench.work(lambda _, room: _numbered(200, room), use, _never)
+
+
+def test_cancelling_ends_both(bench: Workbench) -> None:
+    """One that goes on would write into a slot that is somebody else's by then."""
+    used: list[int] = []
+
+    def use(number: int, part: memoryview) -> None:
+        time.sleep(0.002)
+        used.append(number)
+
+    def cancel() -> None:
+        if len(used) > 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bench.work(lambda _, room: _numbered(200, room), use, cancel)
+    after = len(used)
+    assert after < 200
+    time.sleep(0.02)
+    assert len(used) == after

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import zstandard
@@ -11,7 +12,10 @@ from swarm.parcel.frames import held, raw_dictionary
 from swarm.parcel.header import NOTHING, Made, Parcel, check_of, decode_head, encode_head, head_bytes_of
 from swarm.parcel.limits import BLOCK_BYTES
 from swarm.parcel.recipe import Origin, Recipe
-from swarm.parcel.unpack import Images, unpacked
+from swarm.parcel.unpack import PART_BYTES, Images, Unpacker
+
+ROOM = itertools.repeat(memoryview(bytearray(PART_BYTES)))
+"""For one part after the other."""
 
 
 def root(image: bytes) -> bytes:
@@ -62,10 +66,11 @@ def opened(parcel: bytes, old: bytes) -> bytes:
     def read_made(offset: int, into: memoryview) -> None:
         into[:] = new[offset : offset + len(into)]
 
+    unpacker = Unpacker()
     for segment in head.segments:
         frame = held(parcel[segment.frame_offset : segment.frame_end])
         output = []
-        for block, data in unpacked(head, segment, frame, Images(read_old, read_made)):
+        for block, data in unpacker.parts(head, segment, frame, Images(read_old, read_made), ROOM):
             new[block * BLOCK_BYTES : block * BLOCK_BYTES + len(data)] = data
             output.append(bytes(data))
         assert check_of(b"".join(output)) == segment.check

@@ -12,8 +12,8 @@ from swarm.parcel.frames import held
 from swarm.parcel.limits import BLOCK_BYTES, DICTIONARY_BYTES_MAX
 from swarm.parcel.numbers import NumberReader, put_number, put_signed
 from swarm.parcel.recipe import Origin, Range, Recipe, Run, Step
-from swarm.parcel.unpack import Images, unpacked
-from tests.swarm.parcel.makers import decoded, opened, parcel_of
+from swarm.parcel.unpack import Images, Unpacker
+from tests.swarm.parcel.makers import ROOM, decoded, opened, parcel_of
 
 K = 1024
 OLD = random.Random(1).randbytes(200 * K)
@@ -93,7 +93,7 @@ def test_a_recipe_that_cannot_be_meant_is_refused(change, words) -> None:
 def test_every_cut_and_every_flipped_byte_is_refused_or_harmless() -> None:
     """A damaged card must not bring down the daemon."""
     parcel = parcel_of(OLD, NEW, WHOLE)
-    dice = random.Random(4)
+    dice, unpacker, nothing = random.Random(4), Unpacker(), Images(lambda o, b: None, lambda o, b: None)
     for at in range(len(parcel)):
         for bad in (
             parcel[:at],
@@ -103,7 +103,7 @@ def test_every_cut_and_every_flipped_byte_is_refused_or_harmless() -> None:
                 head = decoded(bad)
                 for segment in head.segments:
                     frame = held(bad[segment.frame_offset : segment.frame_end])
-                    for _ in unpacked(head, segment, frame, Images(lambda o, b: None, lambda o, b: None)):
+                    for _ in unpacker.parts(head, segment, frame, nothing, ROOM):
                         pass
             except RefusedError:
                 pass
@@ -119,7 +119,7 @@ def test_a_wrong_older_image_spoils_only_the_blocks_that_use_it() -> None:
     images = Images(lambda o, b: b.__setitem__(slice(None), wrong[o : o + len(b)]), lambda o, b: None)
     made = {
         first + at // BLOCK_BYTES: bytes(part[at : at + BLOCK_BYTES])
-        for first, part in unpacked(head, segment, held(b""), images)
+        for first, part in Unpacker().parts(head, segment, held(b""), images, ROOM)
         for at in range(0, len(part), BLOCK_BYTES)
     }
     differing = [n for n, block in made.items() if block != NEW[n * BLOCK_BYTES : (n + 1) * BLOCK_BYTES]]
