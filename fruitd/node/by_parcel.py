@@ -337,7 +337,7 @@ class ByParcel:
         if damaged and (blocks := run.damaged(segment)) is not None:
             return self._fetch_again(run, blocks, now_s)
         run.made(segment, right, wrong)
-        if not run.harvest.goes_on(self._other_bytes(run)):
+        if run.wrong_bytes and not run.harvest.goes_on(self._other_bytes(run)):
             why = (
                 f"slot {self._active_slot} is not bit for bit the release it should be"
                 if run.named.from_root

@@ -57,7 +57,8 @@ class ParcelRun:
         self._busy = False
         self._again: set[int] = set()
         self._right_bytes = 0
-        self._wrong_bytes = 0
+        self.wrong_bytes = 0
+        """Made, and not what they should be."""
 
     # ------------------------------------------------------------------ what has come
 
@@ -125,7 +126,7 @@ class ParcelRun:
             if not has_block(self.present, block):
                 set_block(self.present, block)
                 self._right_bytes += BLOCK_BYTES
-        self._wrong_bytes += wrong * BLOCK_BYTES
+        self.wrong_bytes += wrong * BLOCK_BYTES
 
     def damaged(self, segment: int) -> bytes | None:
         """Its bytes in the cache are not what came. The blocks of the parcel that are whole, to fetch the others again; None
@@ -156,7 +157,7 @@ class ParcelRun:
         """What it has brought so far."""
         ahead = self.parcel.segments[self._next :] if self.parcel is not None else ()
         ahead_bytes = sum(segment.frame_bytes for segment in ahead if self._wanted(segment))
-        return Harvest(self._right_bytes, self._wrong_bytes, ahead_bytes, self.missing_bytes)
+        return Harvest(self._right_bytes, self.wrong_bytes, ahead_bytes, self.missing_bytes)
 
     def _wanted(self, segment: Segment) -> bool:
         return any(

@@ -11,6 +11,7 @@ from pathlib import Path
 from bep35.merkle import HASH_BYTES, leaf_hashes, root_of
 from bep35.metainfo import Metainfo
 from fruitd.errors import RetryError
+from fruitd.slots.leaves import is_hole
 from swarm.transfer.bitmap import block_count, empty_bitmap, set_block
 from swarm.transfer.port import BLOCK_BYTES
 
@@ -66,6 +67,8 @@ def _blocks_in(descriptor: int, length_bytes: int, checkpoint: Callable[[], None
     bitmap = empty_bitmap(block_count(length_bytes))
     for offset in range(0, length_bytes, CHUNK_BYTES):
         checkpoint()
+        if is_hole(descriptor, offset, min(CHUNK_BYTES, length_bytes - offset)):
+            continue  # room that was taken, and never written to
         data = os.pread(descriptor, CHUNK_BYTES, offset)
         for at in range(0, len(data), BLOCK_BYTES):
             if not _ZEROS.startswith(data[at : at + BLOCK_BYTES]):

@@ -319,6 +319,7 @@ class Jobs:
         daemon, target = self._daemon, effect.target
         try:
             async with self.slot_work:
+                await self.parcels.all_made()
                 bad = await trio.to_thread.run_sync(
                     self._keeper().check,
                     effect.slot,

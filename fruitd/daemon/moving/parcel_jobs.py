@@ -183,6 +183,10 @@ class ParcelJobs:
             )
         )  # fmt: skip
 
+    async def all_made(self) -> None:
+        """Every segment is: the memory that it took is needed for what comes next."""
+        await trio.to_thread.run_sync(self._bench.tidy)
+
     def let_go(self) -> None:
         """No more segments are made for now."""
         self._jobs.begin("let go of the slot", self._let_go, None)
