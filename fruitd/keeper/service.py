@@ -147,9 +147,10 @@ class Keeper:
         leaves = b""
         try:
             os.posix_fadvise(descriptor, 0, length_bytes, os.POSIX_FADV_DONTNEED)
-            with contextlib.closing(read_leaves(descriptor, length_bytes, _nothing, _nothing)) as blocks:
-                while batch := list(islice(blocks, LEAVES_PER_MESSAGE)):
-                    leaves = b"".join(leaf or _UNREADABLE for _, leaf in batch)
+            with contextlib.closing(read_leaves(descriptor, length_bytes, _nothing, _nothing)) as chunks:
+                found = (leaf or _UNREADABLE for _, chunk in chunks for leaf in chunk)
+                while batch := list(islice(found, LEAVES_PER_MESSAGE)):
+                    leaves = b"".join(batch)
                     subtrees += root_of(leaves.ljust(32 * LEAVES_PER_MESSAGE, b"\0"))
                     give_leaves(leaves)
         finally:

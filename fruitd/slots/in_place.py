@@ -41,15 +41,14 @@ def take_in_place(plan: ReusePlan, descriptor: int, length_bytes: int, step: Cal
 
     if len(chunks) < SAMPLED_FROM_CHUNKS or _is_related(plan, descriptor, length_bytes, step):
         with closing(read_leaves(descriptor, length_bytes, _nothing, checkpoint)) as found:
-            for block, leaf in found:
-                if leaf is not None:
-                    plan.take_in_place(block, leaf)
+            for first, leaves in found:
+                plan.take_in_place(first, leaves)
         return
     buffer = aligned_buffer(CHUNK_BYTES)
     with past_cache(descriptor):
         for chunk in chunks:
             checkpoint()
-            blank = [block for block in _blocks_of(plan, chunk) if plan.is_blank(block)]
+            blank = [block for block in _blocks_of(plan, chunk) if plan.blank[block]]
             if blank:
                 _take_zeros(plan, descriptor, blank, buffer)
 
@@ -59,7 +58,8 @@ def _is_related(plan: ReusePlan, descriptor: int, length_bytes: int, step: Calla
     buffer = aligned_buffer(CHUNK_BYTES)
 
     def filled(chunk: int) -> int:
-        return sum(not plan.is_blank(block) for block in _blocks_of(plan, chunk))
+        blocks = _blocks_of(plan, chunk)
+        return len(blocks) - plan.blank.count(1, blocks.start, blocks.stop)
 
     chunks = range(-(-length_bytes // CHUNK_BYTES))
     with past_cache(descriptor):
@@ -68,11 +68,9 @@ def _is_related(plan: ReusePlan, descriptor: int, length_bytes: int, step: Calla
             chunk = max(chunks[first : first + STRIDE_CHUNKS], key=filled)
             offset = chunk * CHUNK_BYTES
             leaves = leaves_in(descriptor, buffer, min(CHUNK_BYTES, length_bytes - offset), offset)
-            for block, leaf in zip(_blocks_of(plan, chunk), leaves, strict=True):
-                if leaf is not None and leaf != ZERO_LEAF:
-                    plan.take_in_place(block, leaf)
-                    if not plan.is_missing(block):
-                        return True
+            filled_leaves = [leaf if leaf != ZERO_LEAF else None for leaf in leaves]
+            if plan.take_in_place(chunk * _CHUNK_BLOCKS, filled_leaves):
+                return True
     return False
 
 
@@ -92,7 +90,7 @@ def _take_zeros(plan: ReusePlan, descriptor: int, blank: list[int], buffer: memo
     for block in blank:
         at = block * BLOCK_BYTES - offset
         if hole or is_zeros(buffer[at : at + BLOCK_BYTES]):
-            plan.take_in_place(block, ZERO_LEAF)
+            plan.take_in_place(block, [ZERO_LEAF])
 
 
 def _nothing(_done: float) -> None:

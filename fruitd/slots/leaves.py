@@ -11,7 +11,9 @@ from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import sha256
+from typing import TypeAlias
 
+from bep35.merkle import HASH_BYTES
 from fruitd.slots.past_cache import aligned_buffer, past_cache, read_whole
 from swarm.transfer.port import BLOCK_BYTES
 
@@ -21,6 +23,8 @@ THREADS = 2
 """One more chunk than that is in memory. 128 MiB on two processors with SHA instructions take 0.11 s instead of 0.13, and 0.2 s
 of processor; with a hash four times as slow, as on boards without them, 0.30 instead of 0.50, and 0.56. More would wait for the
 interpreter."""
+Leaves: TypeAlias = list[bytes | None]
+"""None where a block cannot be read."""
 ZERO_LEAF = sha256(bytes(BLOCK_BYTES)).digest()
 
 
@@ -29,8 +33,8 @@ def read_leaves(
     length_bytes: int,
     tell: Callable[[float], None],
     checkpoint: Callable[[], None],
-) -> Generator[tuple[int, bytes | None], None, None]:
-    """Block and leaf of an open slot or image, in order; the leaf is None where the block cannot be read.
+) -> Generator[tuple[int, Leaves], None, None]:
+    """The leaves of an open slot or image, chunk by chunk in order: the chunk's first block, and a leaf for each of its blocks.
 
     Close what this gives before the descriptor: threads read from it until then, past the page cache.
 
@@ -41,7 +45,7 @@ def read_leaves(
         checkpoint: called about once per MiB, likewise; may raise to cancel.
     """
     buffers = [aligned_buffer(min(CHUNK_BYTES, length_bytes)) for _ in range(THREADS + 1)]
-    going: deque[Future[list[bytes | None]]] = deque()
+    going: deque[Future[Leaves]] = deque()
     block = 0
     with past_cache(descriptor), ThreadPoolExecutor(THREADS, "leaves") as pool:
         for number, offset in enumerate(range(0, length_bytes, CHUNK_BYTES)):
@@ -51,10 +55,27 @@ def read_leaves(
             # The oldest has to be done before the next is begun, in its buffer.
             while going and (last or len(going) == len(buffers)):
                 checkpoint()
-                for leaf in going.popleft().result():
-                    yield block, leaf
-                    block += 1
+                leaves = going.popleft().result()
+                yield block, leaves
+                block += len(leaves)
                 tell(min(1.0, block * BLOCK_BYTES / length_bytes))
+
+
+def unlike(found: Leaves, first: int, wanted: bytes) -> list[int]:
+    """Blocks, of those that begin with `first`, whose leaves are not the ones wanted.
+
+    Args:
+        found: of these blocks.
+        wanted: of the whole image, 32 bytes for each block.
+    """
+    expected = wanted[HASH_BYTES * first : HASH_BYTES * (first + len(found))]
+    if None not in found and b"".join(found) == expected:  # type: ignore[arg-type]  # as was just seen
+        return []
+    return [
+        first + number
+        for number, leaf in enumerate(found)
+        if leaf != expected[HASH_BYTES * number : HASH_BYTES * (number + 1)]
+    ]
 
 
 def is_hole(descriptor: int, offset: int, size_bytes: int) -> bool:
@@ -66,8 +87,8 @@ def is_hole(descriptor: int, offset: int, size_bytes: int) -> bool:
         return error.errno == errno.ENXIO and offset + size_bytes <= os.lseek(descriptor, 0, os.SEEK_END)
 
 
-def leaves_in(descriptor: int, buffer: memoryview, size_bytes: int, offset: int) -> list[bytes | None]:
-    """Of a chunk of so many bytes that begins at a block, read into the buffer; None where a block cannot be read."""
+def leaves_in(descriptor: int, buffer: memoryview, size_bytes: int, offset: int) -> Leaves:
+    """Of a chunk of so many bytes that begins at a block, read into the buffer."""
     starts = range(0, size_bytes, BLOCK_BYTES)
     sizes = [min(BLOCK_BYTES, size_bytes - start) for start in starts]
     if _is_blank(descriptor, offset, size_bytes):

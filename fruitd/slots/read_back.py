@@ -14,7 +14,7 @@ from pathlib import Path
 import trio
 
 from fruitd.errors import SlotError
-from fruitd.slots.leaves import read_leaves
+from fruitd.slots.leaves import read_leaves, unlike
 from swarm.transfer.bitmap import block_count
 from swarm.transfer.port import BLOCK_BYTES
 
@@ -51,7 +51,7 @@ def check_blocking(
             raise SlotError(f"slot {path} cannot be flushed: {error.strerror}") from error
         os.posix_fadvise(descriptor, 0, length_bytes, os.POSIX_FADV_DONTNEED)
         with closing(read_leaves(descriptor, length_bytes, tell, checkpoint)) as found:
-            return [block for block, leaf in found if leaf != leaves[32 * block : 32 * block + 32]]
+            return [block for first, chunk in found for block in unlike(chunk, first, leaves)]
     finally:
         os.close(descriptor)
 
@@ -75,10 +75,11 @@ def leaves_of_slot(path: Path, length_bytes: int, checkpoint: Callable[[], None]
     try:
         leaves = bytearray()
         with closing(read_leaves(descriptor, length_bytes, lambda done: None, checkpoint)) as found:
-            for block, leaf in found:
-                if leaf is None:
-                    raise SlotError(f"{path} cannot be read at byte {block * BLOCK_BYTES}")
-                leaves += leaf
+            for first, chunk in found:
+                for block, leaf in enumerate(chunk, first):
+                    if leaf is None:
+                        raise SlotError(f"{path} cannot be read at byte {block * BLOCK_BYTES}")
+                    leaves += leaf
         return bytes(leaves)
     finally:
         os.close(descriptor)

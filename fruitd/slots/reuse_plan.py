@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 
 from fruitd.slots.block_index import BlockIndex
-from fruitd.slots.leaves import CHUNK_BYTES, ZERO_LEAF
+from fruitd.slots.leaves import CHUNK_BYTES, ZERO_LEAF, Leaves, unlike
 from swarm.transfer.bitmap import block_count, empty_bitmap, has_block, set_block
 from swarm.transfer.port import BLOCK_BYTES
 
@@ -39,6 +39,8 @@ class ReusePlan:
         """Windows that `scan` has hashed: those that are not zeros."""
         self.recognised = 0
         """Windows seen by `scan` that are some block of the image, wanted or not."""
+        self.blank = bytes(leaves[at : at + 32] == ZERO_LEAF for at in range(0, len(leaves), 32))
+        """For each block 1 where the image holds nothing but zeros. A short last block counts as something."""
         self._leaves = leaves
         self._length_bytes = length_bytes
         self._index: BlockIndex | None = None
@@ -58,19 +60,19 @@ class ReusePlan:
         """Is it not in place, as far as is known?"""
         return not has_block(self.present, block)
 
-    def is_blank(self, block: int) -> bool:
-        """Does the image hold nothing but zeros there? A short last block counts as something."""
-        return self._leaf(block) == ZERO_LEAF
+    def take_in_place(self, first: int, found: Leaves) -> int:
+        """The slot holds what has these leaves at this block and those that follow; None where that is not known.
 
-    def take_in_place(self, block: int, leaf: bytes) -> None:
-        """The slot holds what has this leaf at this block."""
-        if leaf == self._leaf(block):
-            self._mark(block)
+        Returns:
+            How many more are in place.
+        """
+        wrong = set(unlike(found, first, self._leaves))
+        return sum(self._mark(block) for block in range(first, first + len(found)) if block not in wrong)
 
     def take_zeros(self) -> Iterator[int]:
         """Missing blocks that are all zeros: they need no source. Marks each as in place."""
         for block in range(self.blocks):
-            if self._leaf(block) == ZERO_LEAF and self._mark(block):
+            if self.blank[block] and self._mark(block):
                 yield block
 
     def take_tail(self, data: memoryview) -> bool:

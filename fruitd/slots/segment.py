@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -115,6 +115,7 @@ def make_segment(
         work = _Work(descriptor, leaves, present)
         with active.open("rb", buffering=0) as older, parts_of(cached, segment.frame_offset) as read:
             images = Images(_reader(older.fileno()), _reader(descriptor))
+            _look_ahead(older.fileno(), parcel, segment, present)
             frame = Frame(read, segment.frame_bytes)
             with suppress(RefusedError):  # what it does not make counts as wrong
                 bench.work(
@@ -122,29 +123,31 @@ def make_segment(
                     work.take,
                     checkpoint,
                 )
-        _begin_writing(descriptor, segment)
+        bench.flush()
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise RetryError(f"slot {slot}: {error.strerror}") from error
         raise SlotError(f"slot {slot} failed: {error.strerror}") from error
     finally:
         os.close(descriptor)
-    wrong = _missing(segment, present) - len(work.right)
+    wrong = sum(_missing(segment, present)) - len(work.right)
     damaged = bool(wrong) and is_damaged(cached, parse(torrent), segment.frame_offset, segment.frame_bytes)
     return MadeSegment(tuple(work.right), wrong, sum(work.written_bytes), damaged)
 
 
-def _missing(segment: Segment, present: bytes) -> int:
-    """Of a segment's blocks, those that were not in place before."""
-    return sum(not has_block(present, block) for run in segment.runs for block in range(run.block, run.end))
+def _look_ahead(older: int, parcel: Parcel, segment: Segment, present: bytes) -> None:
+    """Have the older image's medium read what the next segment needs of it while this one is made."""
+    following = parcel.segments[segment.number + 1 :]
+    coming = next((later for later in following if any(_missing(later, present))), None)
+    if coming is not None:
+        for part in parcel.sources(coming):
+            if part.source < parcel.from_bytes:
+                os.posix_fadvise(older, part.source, part.length_bytes, os.POSIX_FADV_WILLNEED)
 
 
-def _begin_writing(descriptor: int, segment: Segment) -> None:
-    """Have the medium take what was made, beside the next segment; it would have to at the end, when everything waits for it."""
-    for run in segment.runs:
-        # Of dirty pages this drops none. It has the kernel begin to write them, and waits for nothing.
-        length_bytes = (run.end - run.block) * BLOCK_BYTES
-        os.posix_fadvise(descriptor, run.block * BLOCK_BYTES, length_bytes, os.POSIX_FADV_DONTNEED)
+def _missing(segment: Segment, present: bytes) -> Iterator[bool]:
+    """Of each of a segment's blocks: was it not in place before?"""
+    return (not has_block(present, block) for run in segment.runs for block in range(run.block, run.end))
 
 
 def _reader(descriptor: int) -> Callable[[int, memoryview], None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
 from threading import Event, Lock
@@ -22,6 +22,7 @@ def _room() -> memoryview:
 class _Tools:
     unpacker: Unpacker = field(factory=Unpacker)
     helper: ThreadPoolExecutor = field(factory=partial(ThreadPoolExecutor, 1, "make-segment"))
+    flusher: ThreadPoolExecutor = field(factory=partial(ThreadPoolExecutor, 1, "flush-segment"))
     rooms: tuple[memoryview, memoryview] = field(factory=lambda: (_room(), _room()))
 
 
@@ -29,13 +30,14 @@ class Workbench:
     """Segments of one parcel after the other are made here, one at a time. Blocks; for worker threads.
 
     The slot stays open: when a block device is closed for the last time, whoever closes it waits until all of it is written, and
-    what was read of it has to be read again. And so do the tools: the memory that blocks are made in, and a second thread.
+    what was read of it has to be read again. And so do the tools: the memory that blocks are made in, and threads.
     """
 
     def __init__(self) -> None:
         self._path: Path | None = None
         self._descriptor: int | None = None
         self._tools: _Tools | None = None
+        self._flushing: Future[None] | None = None
 
     def hold(self, path: Path) -> None:
         """Have this slot open, and no other. What is wrong with it those find who write it."""
@@ -57,9 +59,20 @@ class Workbench:
 
     def tidy(self) -> None:
         """Keep the slot open, and nothing else."""
-        tools, self._tools = self._tools, None
+        tools, self._tools, self._flushing = self._tools, None, None
         if tools is not None:
             tools.helper.shutdown()
+            tools.flusher.shutdown()
+
+    def flush(self) -> None:
+        """Have the medium take what was made, beside the next segment; it would have to in the end, when everything waits for it.
+
+        Nobody is told where it fails. Whatever a medium has not taken, it does not give back when the slot is read in the end.
+        """
+        if self._descriptor is None or (self._flushing is not None and not self._flushing.done()):
+            return
+        tools = self._tools = self._tools or _Tools()
+        self._flushing = tools.flusher.submit(os.fdatasync, self._descriptor)
 
     def work(
         self,

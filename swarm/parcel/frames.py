@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import IO, cast
+from typing import IO, TypeAlias, cast
 
 import zstandard
 from attrs import frozen
@@ -19,6 +19,7 @@ _RLE = 1
 _BLOCK_BYTES_MAX = _BLOCK_HEADER_BYTES + STORED_BYTES_MAX
 _WINDOW_LOG = 24
 """Dictionary and opened frame are no more than 16 MiB together; the decompressor takes no more memory than they are."""
+Bytes: TypeAlias = bytes | memoryview
 
 
 @frozen
@@ -72,14 +73,15 @@ class FrameOpener:
         self._scratch = memoryview(bytearray(STORED_BYTES_MAX))
 
     def open(
-        self, frame: Frame, opened_bytes: int, dictionary: Iterable[bytes] = (), dictionary_bytes: int = 0
+        self, frame: Frame, opened_bytes: int, dictionary: Iterable[Bytes] = (), dictionary_bytes: int = 0
     ) -> OpenFrame:
         """Begin with a frame, and be done with the one before.
 
         Args:
             frame: see there.
             opened_bytes: what it opens to; at most `FRESH_BYTES_MAX`.
-            dictionary: what comes before it, in parts of at most `STORED_BYTES_MAX`; asked for as the frame is read.
+            dictionary: what comes before it, in parts of at most `STORED_BYTES_MAX`; each is asked for when the frame is read,
+                and used before the next one is.
             dictionary_bytes: how many bytes those are; at most `DICTIONARY_BYTES_MAX`.
 
         Raises:
@@ -142,12 +144,12 @@ def _refuse_unless(head: bytes, opened_bytes: int) -> None:
         raise RefusedError("parcel: a frame with a checksum, or with the number of a dictionary")
 
 
-def _as_one(frame: Frame, at: int, dictionary: Iterable[bytes], all_bytes: int) -> Iterator[bytes]:
+def _as_one(frame: Frame, at: int, dictionary: Iterable[Bytes], all_bytes: int) -> Iterator[bytes]:
     """A frame whose own header ends there, with the dictionary before it, as one frame without; block by block or nearly so."""
     # RFC 8878, 3.1.1.1: a content size in four bytes; a window of 2 ** (10 + exponent).
     yield b"\x28\xb5\x2f\xfd" + bytes([2 << 6, _WINDOW_LOG - 10 << 3]) + all_bytes.to_bytes(4, "little")
     for stored in dictionary:
-        yield (len(stored) << 3).to_bytes(_BLOCK_HEADER_BYTES, "little") + stored
+        yield b"".join(((len(stored) << 3).to_bytes(_BLOCK_HEADER_BYTES, "little"), stored))
     while part := frame.read(at, min(_BLOCK_BYTES_MAX, frame.length_bytes - at)):
         at += len(part)
         yield part

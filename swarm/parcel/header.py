@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
+from itertools import chain
 
 import zstandard
 from attrs import field, frozen
@@ -85,6 +86,21 @@ class Parcel:
         reader = RecipeReader(self._header, segment.recipe_at, segment.recipe_end, segment.after)
         reader.runs(self.image_bytes)
         return reader.dictionary(), reader.steps(segment.output_bytes)
+
+    def sources(self, segment: Segment) -> Iterator[Range]:
+        """What a segment reads of the two images, in order; ranges that follow each other are one."""
+        dictionary, steps = self.parts(segment)
+        copies = (Range(step.source, step.length_bytes) for step in steps if step.origin is Origin.COPY)
+        last = None
+        for part in chain(dictionary, copies):
+            if last is not None and last.end == part.source:
+                last = Range(last.source, last.length_bytes + part.length_bytes)
+            else:
+                if last is not None:
+                    yield last
+                last = part
+        if last is not None:
+            yield last
 
     def recipe(self, segment: Segment) -> Recipe:
         """All of a segment's recipe at once: up to some 10 MiB of objects. For people and tests."""

@@ -106,8 +106,8 @@ def _source_reader(parcel: Parcel, images: Images) -> ReadInto:
     return read
 
 
-def _dictionary(ranges: Iterable[Range], read: ReadInto) -> Iterator[bytes]:
-    """What its ranges hold, one after the other, in parts that `FrameOpener` takes."""
+def _dictionary(ranges: Iterable[Range], read: ReadInto) -> Iterator[memoryview]:
+    """What its ranges hold, one after the other, in parts that `FrameOpener` takes; each is written over by the next."""
     buffer, at = memoryview(bytearray(STORED_BYTES_MAX)), 0
     for part in ranges:
         source = part.source
@@ -116,7 +116,7 @@ def _dictionary(ranges: Iterable[Range], read: ReadInto) -> Iterator[bytes]:
             read(source, buffer[at : at + length_bytes])
             source, at = source + length_bytes, at + length_bytes
             if at == STORED_BYTES_MAX:
-                yield bytes(buffer)
+                yield buffer
                 at = 0
     if at:
-        yield bytes(buffer[:at])
+        yield buffer[:at]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bep35.merkle import leaf_hashes
-from fruitd.slots.leaves import CHUNK_BYTES, THREADS, read_leaves
+from fruitd.slots.leaves import CHUNK_BYTES, THREADS, Leaves, read_leaves, unlike
 from swarm.transfer.port import BLOCK_BYTES
 
 
@@ -43,9 +43,11 @@ def test_they_are_the_leaves_in_order(tmp_path: Path, length_bytes: int) -> None
     with path.open("rb") as file, closing(
         read_leaves(file.fileno(), length_bytes, told.append, _nothing)
     ) as found:  # fmt: skip
-        pairs = list(found)
-    assert [block for block, _ in pairs] == list(range(-(-length_bytes // BLOCK_BYTES)))
-    assert b"".join(leaf or b"" for _, leaf in pairs) == leaf_hashes(bytes(image))
+        chunks = list(found)
+    assert [first for first, _ in chunks] == list(
+        range(0, -(-length_bytes // BLOCK_BYTES), CHUNK_BYTES // BLOCK_BYTES)
+    )
+    assert b"".join(leaf or b"" for _, chunk in chunks for leaf in chunk) == leaf_hashes(bytes(image))
     assert told == sorted(told)
     assert len(told) == -(-length_bytes // CHUNK_BYTES)
     assert told[-1] == 1.0
@@ -80,3 +82,13 @@ def test_two_threads_work_and_none_goes_on_after_it_is_closed(
     assert len(readers) == THREADS
     assert running == 0
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("leaves")]
+
+
+def test_what_is_unlike_is_found_block_by_block() -> None:
+    """One block that is wrong, or that cannot be read, would condemn its neighbours."""
+    wanted = b"".join(bytes([number]) * 32 for number in range(10))
+    found: Leaves = [bytes([number]) * 32 for number in range(4, 8)]
+    assert unlike(found, 4, wanted) == []
+    assert unlike(found, 5, wanted) == [5, 6, 7, 8]
+    assert unlike([found[0], None, found[2], bytes(32)], 4, wanted) == [5, 7]
+    assert unlike(found, 8, wanted) == [8, 9, 10, 11]

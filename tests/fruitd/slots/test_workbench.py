@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import threading
 import time
@@ -157,3 +158,29 @@ def test_cancelling_ends_both(bench: Workbench) -> None:
     assert after < 200
     time.sleep(0.02)
     assert len(used) == after
+
+
+def test_one_flush_at_a_time_and_none_after_it_is_tidied(
+    bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow card would have a queue of them; one that fails is found out when the slot is read back."""
+    begun: list[int] = []
+    goes_on = threading.Event()
+
+    def slowly(descriptor: int) -> None:
+        begun.append(descriptor)
+        goes_on.wait(60.0)
+        raise OSError(5, "it fails")
+
+    monkeypatch.setattr(os, "fdatasync", slowly)
+    bench.flush()  # nothing is held: there is nothing to flush
+    (tmp_path / "slot").touch()
+    bench.hold(tmp_path / "slot")
+    bench.flush()
+    bench.flush()
+    goes_on.set()
+    bench.tidy()
+    assert len(begun) == 1
+    bench.flush()
+    bench.let_go()
+    assert len(begun) == 2

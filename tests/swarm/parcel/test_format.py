@@ -47,6 +47,17 @@ def test_an_image_comes_out_as_it_went_in() -> None:
     assert [decoded(parcel).recipe(s) for s in decoded(parcel).segments] == WHOLE
 
 
+def test_sources_are_all_that_is_read() -> None:
+    """What a medium is to read beforehand; what is left out is waited for."""
+    touching = recipe([(0, 4)], [(10, 5), (15, 5)], fresh(1), copy(K, 20), copy(63 * K - 1, 9 * K))
+    parcel = decoded(parcel_of(OLD, NEW, [WHOLE[0], WHOLE[1], touching]))
+    assert [list(parcel.sources(segment)) for segment in parcel.segments] == [
+        [Range(0, 50 * K)],
+        [Range(len(OLD) + 70 * K, 10 * K)],
+        [Range(10, 10 + K), Range(9 * K, 63 * K - 1)],
+    ]
+
+
 def test_a_first_install_needs_no_older_image() -> None:
     """A new card could not be filled."""
     blocks = -(-len(NEW) // BLOCK_BYTES)
