@@ -1,7 +1,7 @@
-"""Two images made of this machine's own files: an installed system, and the same after an upgrade of some of it.
+"""Images made of this machine's own files: an installed system, and the same after upgrades of some of it, one after the other.
 
-The upgrade touches one file in four, program or text, all over: bytes are replaced, put in and taken out, as after compiling
-anew. Other files are new, and some are gone. Both images are built from scratch, so that most files move.
+An upgrade touches one file in four, program or text, all over: bytes are replaced, put in and taken out, as after compiling
+anew. Other files are new, and some are gone. All images are built from scratch, so that most files move.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.by_hand import require
 from benchmarks.images import MIB, STEP_BYTES
-from benchmarks.parcel_images import Pair, ext4
+from benchmarks.parcel_images import ext4
 from benchmarks.rows import NotMeasurableError
 
 _FULL = 0.72
@@ -29,23 +29,27 @@ _EDIT_EVERY_BYTES = 128
 _EDIT_BYTES_MAX = 12
 
 
-def installed_pair(folder: Path, size_mib: int) -> Pair:
-    """Both images in `folder`; takes twice their files of room while they are made. Raises `NotMeasurableError`."""
+def installed_images(folder: Path, size_mib: int, upgrades: int) -> list[Path]:
+    """All images in `folder`, the oldest first; takes twice the files of one of room while they are made.
+
+    Raises `NotMeasurableError`.
+    """
     require("mke2fs")
     tree = folder / "installed"
-    files = _files(size_mib * MIB // _FILES_MIN)
-    had = _copied(files, tree, int(_FULL * size_mib * MIB))
-    old = ext4(tree, size_mib)
-    rng = random.Random(1)
-    for path in had[::_UPGRADED_EVERY]:
-        path.write_bytes(edited(path.read_bytes(), rng))
-    for path, (source, _) in zip(had[::_GONE_EVERY], files, strict=False):
-        path.unlink()
-        shutil.copyfile(source, path.with_name(f"{path.name}.new"))
-    upgraded = tree.rename(folder / "upgraded")
-    new = ext4(upgraded, size_mib)
-    shutil.rmtree(upgraded)
-    return Pair("installed system", old, new)
+    files = list(_files(size_mib * MIB // _FILES_MIN))
+    had = [copy.relative_to(tree) for copy in _copied(iter(files), tree, int(_FULL * size_mib * MIB))]
+    images, rng = [ext4(tree, size_mib)], random.Random(1)
+    for number in range(upgrades):
+        tree = tree.rename(folder / f"upgraded-{number + 1}")
+        for path in had[number::_UPGRADED_EVERY]:
+            (tree / path).write_bytes(edited((tree / path).read_bytes(), rng))
+        for path, (source, _) in zip(had[number::_GONE_EVERY], files, strict=False):
+            (tree / path).unlink()
+            shutil.copyfile(source, tree / path.with_name(f"{path.name}.new"))
+        had = [path for path in had if (tree / path).exists()]
+        images.append(ext4(tree, size_mib))
+    shutil.rmtree(tree)
+    return images
 
 
 def _files(file_bytes_max: int) -> Iterator[tuple[Path, int]]:

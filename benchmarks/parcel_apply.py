@@ -1,7 +1,8 @@
 """What it takes a node to make a slot of 2 GiB out of a parcel, beside `zstd -d` of the whole image to the same slot.
 
-Two ways: a new card, whose slots hold something else, with the parcel from nothing; and a node that runs the release before,
-which is in both its slots, with the parcel from that. Real daemons, the parcel from a peer on loopback.
+Three ways: a new card, whose slots hold something else, with the parcel from nothing; a node that runs the release before, with
+the parcel from that, and a slot to fill of which it knows nothing (it holds the release before, too); and the same node's next
+update, into a slot that it has filled itself. Real daemons, the parcel from a peer on loopback.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ import shutil
 import statistics
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from attrs import evolve, frozen
 
 from benchmarks.by_hand import require
 from benchmarks.images import MAGIC, MAGIC_AT, MIB, differing_bytes, write_random_image
-from benchmarks.installed_images import installed_pair
+from benchmarks.installed_images import installed_images
 from benchmarks.nodes import Fleet, cpu_s, daemon_pid, memory_bytes, say, wait_for, workshop
 from benchmarks.rows import NotMeasurableError, Row, at_most
 from benchmarks.storage import metered
@@ -46,8 +48,8 @@ class _Way:
 
     name: str
     bundle: Bundle
-    before: Bundle | None
-    """What the node runs; None: something that it does not know."""
+    before: tuple[Bundle, ...]
+    """What the node runs, and what it ran before that; nothing: something that it does not know."""
     target: str
     laid: Path
     """What the slots hold beforehand."""
@@ -77,11 +79,13 @@ def parcel_apply(size_mib: int = SIZE_MIB) -> Iterator[Row]:
     with workshop() as folder:
         write_random_image(folder / "factory.img", FACTORY_BYTES, random.Random(1))
         maintainers = Maintainers.ceremony(folder / "maintainers")
-        pair = installed_pair(folder, size_mib)
-        first = maintainers.release(pair.old, 1, folder / "release-1", older=[None], packing=_packed)
-        second = maintainers.release(pair.new, 2, folder / "release-2", older=[pair.old], packing=_packed)
-        yield from _rows(folder, maintainers, _Way("first_install", first, None, "b", pair.new, True))
-        yield from _rows(folder, maintainers, _Way("parcel", second, first, "a", pair.old, False))
+        one, two, three = installed_images(folder, size_mib, upgrades=2)
+        first = maintainers.release(one, 1, folder / "release-1", older=[None], packing=_packed)
+        second = maintainers.release(two, 2, folder / "release-2", older=[one], packing=_packed)
+        third = maintainers.release(three, 3, folder / "release-3", older=[two], packing=_packed)
+        yield from _rows(folder, maintainers, _Way("first_install", first, (), "b", two, True))
+        yield from _rows(folder, maintainers, _Way("parcel", second, (first,), "a", one, False))
+        yield from _rows(folder, maintainers, _Way("next_parcel", third, (first, second), "b", one, False))
 
 
 def _packed(build: BuildParcel) -> BuiltParcel:
@@ -129,7 +133,8 @@ def _applied(fleet: Fleet, way: _Way, packed: Path) -> _Applied:
     node = fleet.cluster.add("node", contacts=[publisher])
     release = way.bundle.plan.release
     parcel_bytes = way.bundle.plan.parcels[0].length_bytes
-    with metered(node, 2 * parcel_bytes) as meter:  # the file system keeps some, and so does the node
+    cached_bytes = sum(each.plan.parcels[0].length_bytes for each in (*way.before, way.bundle))
+    with metered(node, 2 * cached_bytes) as meter:  # the file system keeps some, and so does the node
         zstd_s, zstd_cpu_s = _zstd_s(packed, node.slot(way.target))
         for slot in ("a", "b"):
             lay(way.laid, node.slot(slot), backwards=way.backwards)
@@ -138,9 +143,10 @@ def _applied(fleet: Fleet, way: _Way, packed: Path) -> _Applied:
         for each in both:
             each.start()
         fleet.cluster.wait("both answer", both, lambda s: s["peers"]["heard"] == 1, timeout_s=START_S)
-        if way.before is not None:
-            publish(publisher, way.before)
-            wait_for("the release before is kept", lambda: diary.kept(release - 1), timeout_s=PATIENCE_S)
+        for before in way.before:
+            publish(publisher, before)
+            number = before.plan.release
+            wait_for("the release before is kept", partial(diary.kept, number), timeout_s=PATIENCE_S)
         written_before = meter.written_bytes(node)
         publish(publisher, way.bundle)
         most_bytes, cpu = _watch(node, diary, release)

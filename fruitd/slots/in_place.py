@@ -2,7 +2,7 @@
 
 A slot that holds something else altogether is not read whole for that, which would be one of an update's three passes over the
 medium (it is written and read back): a sample tells. What is to be zeros is looked at all the same, lest zeros be written over
-zeros.
+zeros. Nor is one that this node has read back before, and that is as it was then: see `memo`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import closing
 
 from fruitd.slots.leaves import CHUNK_BYTES, ZERO_LEAF, is_hole, leaves_in, read_leaves
+from fruitd.slots.memo import MEMO_BYTES, memo_of
 from fruitd.slots.past_cache import aligned_buffer, past_cache, read_whole
 from fruitd.slots.reuse_plan import ReusePlan, is_zeros
 from swarm.transfer.port import BLOCK_BYTES
@@ -24,7 +25,13 @@ missed."""
 _CHUNK_BLOCKS = CHUNK_BYTES // BLOCK_BYTES
 
 
-def take_in_place(plan: ReusePlan, descriptor: int, length_bytes: int, step: Callable[[int], None]) -> None:
+def take_in_place(
+    plan: ReusePlan,
+    descriptor: int,
+    length_bytes: int,
+    step: Callable[[int], None],
+    memo: bytes | None = None,
+) -> None:
     """Tell the plan what is in place. A block that cannot be read is not: writing it anew is what makes a card put a good sector
     in its place.
 
@@ -33,13 +40,20 @@ def take_in_place(plan: ReusePlan, descriptor: int, length_bytes: int, step: Cal
         descriptor: the slot, open for reading.
         length_bytes: of the image.
         step: told about once for each MiB how many bytes of the image are done; may raise to cancel.
+        memo: what is remembered of the slot, see `memo`; it is believed where a sample is as it says.
     """
     chunks = range(-(-length_bytes // CHUNK_BYTES))
 
     def checkpoint() -> None:
         step(min(CHUNK_BYTES, length_bytes))
 
-    if len(chunks) < SAMPLED_FROM_CHUNKS or _is_related(plan, descriptor, length_bytes, step):
+    large = len(chunks) >= SAMPLED_FROM_CHUNKS
+    if memo is not None and large and _is_as_remembered(descriptor, length_bytes, memo, step):
+        plan.take_remembered(memo)
+        for _ in chunks:
+            checkpoint()
+        return
+    if not large or _is_related(plan, descriptor, length_bytes, step):
         with closing(read_leaves(descriptor, length_bytes, _nothing, checkpoint)) as found:
             for first, leaves in found:
                 plan.take_in_place(first, leaves)
@@ -51,6 +65,22 @@ def take_in_place(plan: ReusePlan, descriptor: int, length_bytes: int, step: Cal
             blank = [block for block in _blocks_of(plan, chunk) if plan.blank[block]]
             if blank:
                 _take_zeros(plan, descriptor, blank, buffer)
+
+
+def _is_as_remembered(descriptor: int, length_bytes: int, memo: bytes, step: Callable[[int], None]) -> bool:
+    """Is all of a sample as the memo says? The first chunk is in it, where a file system notes that somebody wrote to it."""
+    buffer = aligned_buffer(CHUNK_BYTES)
+    with past_cache(descriptor):
+        for offset in range(0, length_bytes, STRIDE_CHUNKS * CHUNK_BYTES):
+            step(0)
+            leaves = leaves_in(descriptor, buffer, min(CHUNK_BYTES, length_bytes - offset), offset)
+            at = offset // BLOCK_BYTES * MEMO_BYTES
+            if (
+                None in leaves
+                or memo_of(b"".join(filter(None, leaves))) != memo[at:][: MEMO_BYTES * len(leaves)]
+            ):
+                return False
+    return True
 
 
 def _is_related(plan: ReusePlan, descriptor: int, length_bytes: int, step: Callable[[int], None]) -> bool:

@@ -55,6 +55,7 @@ def fill_blocking(
     length_bytes: int,
     tell: Callable[[float], None],
     checkpoint: Callable[[], None],
+    memo: bytes | None = None,
 ) -> Filled:
     """Put in place what is already on this node. Blocks; for a worker thread.
 
@@ -65,6 +66,7 @@ def fill_blocking(
         length_bytes: of the image.
         tell: called with 0..1 as the work goes on.
         checkpoint: called about once per MiB; may raise to cancel. What was written until then is sound, and found again.
+        memo: what is remembered of the slot, see `memo`.
 
     Raises:
         SlotError: the target cannot be opened, read or written.
@@ -77,7 +79,7 @@ def fill_blocking(
         progress = _Progress(length_bytes + sum(size for _, size in opened), tell, checkpoint)
         # Read ahead in single pages: in larger ones, the kernel counts every write of 16 KiB as one of the whole of it.
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
-        take_in_place(plan, descriptor, length_bytes, progress.step)
+        take_in_place(plan, descriptor, length_bytes, progress.step, memo)
         writer = _Writer(descriptor)
         for block in plan.take_zeros():
             writer.put(block, memoryview(ZEROS)[: plan.size_of(block)])
@@ -101,10 +103,11 @@ async def fill(
     leaves: bytes,
     length_bytes: int,
     tell: Callable[[float], None] = lambda done: None,
+    memo: bytes | None = None,
 ) -> Filled:
     """`fill_blocking` in a worker thread; cancelled between chunks. `tell` is called from that thread."""
     return await trio.to_thread.run_sync(
-        fill_blocking, target, sources, leaves, length_bytes, tell, trio.from_thread.check_cancelled
+        fill_blocking, target, sources, leaves, length_bytes, tell, trio.from_thread.check_cancelled, memo
     )
 
 

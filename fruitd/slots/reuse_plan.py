@@ -7,6 +7,7 @@ from hashlib import sha256
 
 from fruitd.slots.block_index import BlockIndex
 from fruitd.slots.leaves import CHUNK_BYTES, ZERO_LEAF, Leaves, unlike
+from fruitd.slots.memo import memo_of
 from swarm.transfer.bitmap import block_count, empty_bitmap, has_block, set_block
 from swarm.transfer.port import BLOCK_BYTES
 
@@ -68,6 +69,13 @@ class ReusePlan:
         """
         wrong = set(unlike(found, first, self._leaves))
         return sum(self._mark(block) for block in range(first, first + len(found)) if block not in wrong)
+
+    def take_remembered(self, memo: bytes) -> None:
+        """The slot holds what has this memo."""
+        wanted = memoryview(memo_of(self._leaves)).cast("I")
+        for block, (held, needed) in enumerate(zip(memoryview(memo).cast("I"), wanted, strict=True)):
+            if held == needed:
+                self._mark(block)
 
     def take_zeros(self) -> Iterator[int]:
         """Missing blocks that are all zeros: they need no source. Marks each as in place."""

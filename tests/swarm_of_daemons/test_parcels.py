@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from bep35.merkle import leaf_hashes
 from fruitd.demo.ceremony import Maintainers, publish
 from fruitd.demo.cluster import Cluster, NodeProcess
 from fruitd.demo.images import DemoImages
+from fruitd.slots.memo import SlotMemos, memo_of
 from tests.swarm_of_daemons.looks import file_hash, fruit, log_of, runs, until, update_of
 from tests.swarm_of_daemons.parcelled import BLOCK, Parcelled, changed, parcelled, tail_of
 
@@ -43,6 +45,11 @@ def _active_hash(node: NodeProcess, image: Path) -> str:
     status = node.get("/v1/status")
     assert status is not None
     return file_hash(node.slot(status["slots"]["active"]), image.stat().st_size)
+
+
+def _remembered(node: NodeProcess, slot: str) -> bytes | None:
+    """What the node will believe of a slot at its next update."""
+    return SlotMemos(node.directory / "state").take(slot, node.slot(slot).stat().st_size)
 
 
 def _started(cluster: Cluster) -> None:
@@ -87,6 +94,9 @@ def test_three_older_nodes_and_an_empty_one_each_go_their_cheapest_way(
         served = [row["infohash"] for row in (node.get("/v1/status") or {})["seeding"]]
         assert named.infohash.hex() in served
     assert _came(nodes[2])["parcel_bytes"] < TAIL_BLOCKS * BLOCK / 4
+    assert {_remembered(nodes[2], slot) for slot in ("a", "b")} == {
+        memo_of(leaf_hashes(image.read_bytes())) for image in history[2:]
+    }
     told = [
         line["why"] for line in (nodes[0].get("/v1/history") or {})["events"] if line["what"] == "came from"
     ]

@@ -33,6 +33,7 @@ from fruitd.node.effects import (
     StopSeed,
 )
 from fruitd.slots import read_back, reuse
+from fruitd.slots.memo import SlotMemos
 from fruitd.updater import events as update_events
 from fruitd.updater.journal import Target, other_slot
 from swarm.transfer.port import (
@@ -71,6 +72,7 @@ class Jobs:
         """Of the image that is put together, or was last."""
         self.parcels = ParcelJobs(daemon, self)
         self.relaying = RelayJobs(daemon, self)
+        self._memos = SlotMemos(daemon.config.node.state_dir)
         self._fetching: str | None = None
         self._healing = False
         self._busy = trio.Event()
@@ -275,7 +277,8 @@ class Jobs:
             await trio.to_thread.run_sync(self._keeper().lend, effect.slot, target.length_bytes)
             sources = [*([active] if effect.search else []), *map(Path, effect.sources)]
             async with self.slot_work:
-                filled = await reuse.fill(path, sources, effect.leaves, target.length_bytes, self._tell)
+                memo = await trio.to_thread.run_sync(self._memos.take, effect.slot, target.length_bytes)
+                filled = await reuse.fill(path, sources, effect.leaves, target.length_bytes, self._tell, memo)
                 if len(effect.leaves) >= GIVE_BACK_LEAVES_BYTES:
                     await trio.to_thread.run_sync(give_back)
         except FruitError as error:
@@ -330,6 +333,9 @@ class Jobs:
                     trio.from_thread.check_cancelled,
                 )
             if not bad:
+                await trio.to_thread.run_sync(
+                    self._memos.keep, effect.slot, effect.leaves, target.length_bytes
+                )
                 await daemon.trial_watch.take_baseline(target.infohash)
         except FruitError as error:
             self.failed(target, error)

@@ -14,6 +14,7 @@ from bep35.merkle import leaf_hashes
 from fruitd.slots import in_place
 from fruitd.slots.in_place import take_in_place
 from fruitd.slots.leaves import CHUNK_BYTES
+from fruitd.slots.memo import memo_of
 from fruitd.slots.reuse_plan import ReusePlan
 from swarm.transfer.port import BLOCK_BYTES
 
@@ -45,14 +46,14 @@ def _noise(seed: int, length_bytes: int) -> bytearray:
     return bytearray(random.Random(seed).randbytes(length_bytes))
 
 
-def _taken(folder: Path, image: bytes, content: bytes) -> ReusePlan:
+def _taken(folder: Path, image: bytes, content: bytes, memo: bytes | None = None) -> ReusePlan:
     """The plan for an image after a look at a slot with this content."""
     slot = folder / "slot"
     slot.write_bytes(content)
     plan, done = ReusePlan(leaf_hashes(image), len(image)), [0]
     descriptor = os.open(slot, os.O_RDONLY)
     try:
-        take_in_place(plan, descriptor, len(image), lambda count: done.append(count))
+        take_in_place(plan, descriptor, len(image), lambda count: done.append(count), memo)
     finally:
         os.close(descriptor)
     assert sum(done) >= len(image)
@@ -62,6 +63,10 @@ def _taken(folder: Path, image: bytes, content: bytes) -> ReusePlan:
 
 def _in_place(plan: ReusePlan) -> set[int]:
     return {block for block in range(plan.blocks) if not plan.is_missing(block)}
+
+
+def _missing(plan: ReusePlan) -> set[int]:
+    return set(range(plan.blocks)) - _in_place(plan)
 
 
 def test_a_slot_with_something_else_is_not_read_whole(tmp_path: Path, read: Counter[int]) -> None:
@@ -148,3 +153,41 @@ def test_can_be_cancelled_at_every_step(tmp_path: Path) -> None:
                 take_in_place(ReusePlan(leaf_hashes(image), len(image)), descriptor, len(image), step)
     finally:
         os.close(descriptor)
+
+
+def test_what_was_read_back_before_is_not_read_again(tmp_path: Path, read: Counter[int]) -> None:
+    """An update of a few blocks would read a whole card for them."""
+    was = bytes(_noise(1, CHUNKS * CHUNK_BYTES))
+    image = bytearray(was)
+    for block in (5, 700, 701, 2000):
+        image[block * BLOCK_BYTES] ^= 1
+    plan = _taken(tmp_path, image, was, memo_of(leaf_hashes(was)))
+    assert _missing(plan) == {5, 700, 701, 2000}
+    assert set(read) == set(range(0, CHUNKS, STRIDE))
+
+
+@pytest.mark.parametrize("changed_byte", [1080, STRIDE * CHUNK_BYTES + 7])
+def test_a_slot_that_is_not_as_it_was_is_read(tmp_path: Path, read: Counter[int], changed_byte: int) -> None:
+    """A root that was mounted for writing, another image: what is not in place would be found out at the very end."""
+    was = bytes(_noise(1, CHUNKS * CHUNK_BYTES))
+    content = bytearray(was)
+    content[changed_byte] ^= 1
+    content[9 * CHUNK_BYTES + 5] ^= 1
+    plan = _taken(tmp_path, was, content, memo_of(leaf_hashes(was)))
+    assert _missing(plan) == {changed_byte // BLOCK_BYTES, 9 * CHUNK_BLOCKS}
+    assert set(read) == set(range(CHUNKS))
+
+
+def test_a_medium_that_cannot_be_read_is_not_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    was = bytes(_noise(1, CHUNKS * CHUNK_BYTES))
+    real = os.preadv
+
+    def failing(descriptor: int, buffers: list[memoryview], offset: int) -> int:
+        if offset <= 8 * CHUNK_BYTES + BLOCK_BYTES < offset + sum(map(len, buffers)):
+            raise OSError(errno.EIO, "it fails")
+        return real(descriptor, buffers, offset)
+
+    monkeypatch.setattr(os, "preadv", failing)
+    assert _missing(_taken(tmp_path, was, was, memo_of(leaf_hashes(was)))) == {8 * CHUNK_BLOCKS + 1}
