@@ -53,6 +53,8 @@ ACCOUNT_S = 0.2
 looks every 50 ms took a fifth of both. Larger makes the split between peers coarser, see `SourceLedger`."""
 WAIT_LOOKS = 5
 """After so many looks, about a second, a torrent starts without anybody to dial: there may be those who dial this node."""
+EAGER_S = 0.05
+"""Likewise, while the beginning of something streamed is waited for: nothing can be made of it before. Larger delays it."""
 SERVED_S = 5.0
 """Age up to which is told how much was served. Smaller wakes a node that has nothing to do; larger, `fruit status` is late."""
 OFFERED_MAX = 512
@@ -84,7 +86,6 @@ class LibtorrentTransfer:
         """Stopped, and perhaps still written to."""
         self._left = trio.Event()
         self._events: list[TransferEvent] = []
-        self._busy = False
         self._meter = UplinkMeter()
         self.mappings = PortMappings(self._lt)
         self._bell, self._ringer = socket.socketpair()
@@ -254,7 +255,7 @@ class LibtorrentTransfer:
     def _look_where_due(self) -> None:
         now_s = time.monotonic()
         for known in self._jobs.values():
-            if now_s - known.looked_s >= (ACCOUNT_S if known.fetching else SERVED_S):
+            if now_s - known.looked_s >= self._rest_s(known):
                 known.looked_s = now_s
                 self._look(known)
 
@@ -272,9 +273,14 @@ class LibtorrentTransfer:
         self._ringer.close()
 
     def _pause_s(self) -> float:
-        if self._busy:
-            return ACCOUNT_S
-        return SERVED_S if self._jobs else math.inf
+        return min(map(self._rest_s, self._jobs.values()), default=math.inf)
+
+    @staticmethod
+    def _rest_s(known: TorrentJob) -> float:
+        """Between two looks at it."""
+        if not known.fetching:
+            return SERVED_S
+        return EAGER_S if known.begins else ACCOUNT_S
 
     def _start_session(self) -> Any:
         categories = self._lt.alert_category
@@ -513,8 +519,7 @@ class LibtorrentTransfer:
 
     def _pace(self) -> None:
         """Tick fast only while something is being fetched."""
-        self._busy = any(known.fetching for known in self._jobs.values())
-        self._manner.busy(self._busy)
+        self._manner.busy(any(known.fetching for known in self._jobs.values()))
 
     def _ring(self) -> None:
         try:

@@ -18,6 +18,8 @@ STALL_S = 10.0
 PIECE_S_MAX = 120.0
 BANNED_MAX = 8
 """Liars remembered per image, for words only."""
+EAGER_LOOKS = 40
+"""A parcel that comes to nothing in so many looks is on a slow line, where looking often gains nothing."""
 
 
 @frozen
@@ -90,6 +92,12 @@ class TorrentJob:
     def received_bytes(self) -> int:
         """From peers, right or wrong, since the job was given."""
         return self.past.plus(self.status).received
+
+    @property
+    def begins(self) -> bool:
+        """Is it streamed, new, and has it come to nothing yet?"""
+        cautious = bool(self.job.cautious_bytes_per_s) and not self.hurried
+        return self.job.streamed and self.looks < EAGER_LOOKS and (cautious or not self.told)
 
     def dial(self, peers: Sequence[TransferPeer]) -> None:
         """Have these dialled; at once, if they are the first."""
