@@ -277,6 +277,7 @@ class Jobs:
             await trio.to_thread.run_sync(self._keeper().lend, effect.slot, target.length_bytes)
             sources = [*([active] if effect.search else []), *map(Path, effect.sources)]
             async with self.slot_work:
+                await self.parcels.tidy()
                 memo = await trio.to_thread.run_sync(self._memos.take, effect.slot, target.length_bytes)
                 filled = await reuse.fill(path, sources, effect.leaves, target.length_bytes, self._tell, memo)
                 if len(effect.leaves) >= GIVE_BACK_LEAVES_BYTES:
@@ -300,6 +301,7 @@ class Jobs:
 
     def _fetch(self, effect: StartFetch) -> None:
         daemon, target = self._daemon, effect.target
+        self.begin("tidy", self._tidy, None)
         path, _ = self.paths(effect.slot)
         self.seeding.pop(target.infohash, None)
         self._fetching = target.infohash
@@ -307,6 +309,10 @@ class Jobs:
         self._busy.set()
         job = ImageJob(effect.torrent, bytes.fromhex(target.infohash), str(path), target.length_bytes)
         daemon.transfer.fetch(job, effect.blocks_present)
+
+    async def _tidy(self, _: object) -> None:
+        async with self.slot_work:
+            await self.parcels.tidy()
 
     def _end_fetch(self, infohash: str) -> None:
         if self._fetching != infohash:
@@ -322,7 +328,7 @@ class Jobs:
         daemon, target = self._daemon, effect.target
         try:
             async with self.slot_work:
-                await self.parcels.all_made()
+                await self.parcels.tidy()
                 bad = await trio.to_thread.run_sync(
                     self._keeper().check,
                     effect.slot,

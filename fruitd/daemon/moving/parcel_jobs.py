@@ -183,8 +183,8 @@ class ParcelJobs:
             )
         )  # fmt: skip
 
-    async def all_made(self) -> None:
-        """Every segment is: the memory that it took is needed for what comes next."""
+    async def tidy(self) -> None:
+        """No segment is made now: the memory that it takes is needed for what comes next. For whoever has the slots."""
         await trio.to_thread.run_sync(self._bench.tidy)
 
     def let_go(self) -> None:
