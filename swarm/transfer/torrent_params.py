@@ -10,6 +10,12 @@ from bep35.errors import Bep35Error
 from swarm.errors import RefusedError
 from swarm.transfer.port import ImageJob
 
+BEGINNING_BYTES = 1024 * 1024
+"""So much of what is streamed is asked for before all else: a parcel's header, without which nothing can be made of it, and its
+first segment. More: sites ask for the same, and have less to give each other. Less: a header may come at the very end."""
+_FIRST = 7
+"""libtorrent's highest priority; 4 is that of all other pieces."""
+
 
 def torrent_params(lt: Any, job: ImageJob) -> Any:
     """What is common to fetching and seeding; `RefusedError` where the torrent is not the job's."""
@@ -27,6 +33,9 @@ def torrent_params(lt: Any, job: ImageJob) -> Any:
     params.trackers, params.url_seeds, params.http_seeds, params.dht_nodes = [], [], [], []
     flags = lt.torrent_flags
     params.flags = flags.no_verify_files | flags.disable_pex | flags.disable_dht | flags.disable_lsd
+    if job.streamed:
+        ahead = -(-BEGINNING_BYTES // params.ti.piece_length())
+        params.piece_priorities = [_FIRST] * min(ahead, params.ti.num_pieces())
     if job.cautious_bytes_per_s:
         params.flags |= flags.sequential_download
         params.download_limit = job.cautious_bytes_per_s
