@@ -33,12 +33,12 @@ def torrent_params(lt: Any, job: ImageJob) -> Any:
     params.trackers, params.url_seeds, params.http_seeds, params.dht_nodes = [], [], [], []
     flags = lt.torrent_flags
     params.flags = flags.no_verify_files | flags.disable_pex | flags.disable_dht | flags.disable_lsd
-    if job.streamed:
-        ahead = -(-BEGINNING_BYTES // params.ti.piece_length())
-        params.piece_priorities = [_FIRST] * min(ahead, params.ti.num_pieces())
     if job.cautious_bytes_per_s:
         params.flags |= flags.sequential_download
         params.download_limit = job.cautious_bytes_per_s
+    elif job.streamed:
+        ahead = -(-BEGINNING_BYTES // params.ti.piece_length())
+        params.piece_priorities = [_FIRST] * min(ahead, params.ti.num_pieces())
     params.save_path = "/nowhere"
     params.renamed_files = {0: str(Path(job.path).absolute())}
     return params

@@ -33,6 +33,8 @@ def test_the_beginning_of_what_is_streamed_is_asked_for_first(tmp_path: Path) ->
     pieces, first = -(-LENGTH // PIECE_BYTES), BEGINNING_BYTES // PIECE_BYTES
     assert _priorities(job) == [4] * pieces
     assert _priorities(evolve(job, streamed=True)) == [7] * first + [4] * (pieces - first)
+    cautious = evolve(job, streamed=True, cautious_bytes_per_s=1)  # comes in order anyway
+    assert _priorities(cautious) == [4] * pieces
 
 
 def test_what_is_short_is_all_beginning(tmp_path: Path) -> None:
