@@ -21,7 +21,7 @@ pytestmark = pytest.mark.swarm
 
 START_S, UPDATE_S = 120.0, 180.0
 TAIL_BLOCKS = 96
-UPLOAD_BYTES_PER_S = 64 * 1024
+UPLOAD_BYTES_PER_S = 48 * 1024
 AFTER_FETCH = ("verifying", "armed", "rebooting", "trial", "committed")
 
 
