@@ -1,7 +1,7 @@
 """What one segment of a parcel may ask of a node. Larger ones would pack a little tighter and need more memory to open.
 
 A node has about 32 MiB between what it needs when idle and what it may ever use (design, promise 6). While a segment is opened
-the dictionary stands twice in memory for a moment (as read, and as zstd keeps it); then once, with what comes of the frame.
+its dictionary and what comes of its frame are in memory, once (`frames.FrameOpener`).
 """
 
 from __future__ import annotations

@@ -15,6 +15,8 @@ from fruitd.slots import in_place
 from fruitd.slots.in_place import take_in_place
 from fruitd.slots.leaves import CHUNK_BYTES
 from fruitd.slots.memo import memo_of
+from fruitd.slots.read_back import check_blocking
+from fruitd.slots.reuse import fill_blocking
 from fruitd.slots.reuse_plan import ReusePlan
 from swarm.transfer.port import BLOCK_BYTES
 
@@ -63,6 +65,14 @@ def _taken(folder: Path, image: bytes, content: bytes, memo: bytes | None = None
 
 def _in_place(plan: ReusePlan) -> set[int]:
     return {block for block in range(plan.blocks) if not plan.is_missing(block)}
+
+
+def _told(done: float) -> None:
+    """Nobody watches."""
+
+
+def _goes_on() -> None:
+    """Nobody cancels."""
 
 
 def _missing(plan: ReusePlan) -> set[int]:
@@ -191,3 +201,18 @@ def test_a_medium_that_cannot_be_read_is_not_as_it_was(
 
     monkeypatch.setattr(os, "preadv", failing)
     assert _missing(_taken(tmp_path, was, was, memo_of(leaf_hashes(was)))) == {8 * CHUNK_BLOCKS + 1}
+
+
+def test_a_memo_that_is_wrong_where_nobody_looked_is_found_out_in_the_end(tmp_path: Path) -> None:
+    """A slot would boot with a block that went bad years ago."""
+    was = bytes(_noise(1, CHUNKS * CHUNK_BYTES))
+    leaves, bad = leaf_hashes(was), 9 * CHUNK_BLOCKS + 3
+    content = bytearray(was)
+    content[bad * BLOCK_BYTES] ^= 1
+    slot = tmp_path / "slot"
+    slot.write_bytes(content)
+    believed = fill_blocking(slot, [], leaves, len(was), _told, _goes_on, memo_of(leaves))
+    assert believed.missing_bytes == 0
+    assert check_blocking(slot, leaves, len(was), _told, _goes_on) == [bad]
+    looked_at = fill_blocking(slot, [], leaves, len(was), _told, _goes_on)  # the memo is gone by then
+    assert looked_at.missing_bytes == BLOCK_BYTES
