@@ -143,11 +143,20 @@ class JournaledCore:
         return self._saved(self._core.tell_power(call, now_s))
 
     def slot_prepared(
-        self, infohash: str, reused_bytes: int, missing_bytes: int, blocks_present: bytes, now_s: float
+        self,
+        infohash: str,
+        reused_bytes: int,
+        missing_bytes: int,
+        blocks_present: bytes,
+        now_s: float,
+        *,
+        runs_as_kept: bool = False,
     ) -> Effects:
         """See `NodeCore`."""
         return self._saved(
-            self._core.slot_prepared(infohash, reused_bytes, missing_bytes, blocks_present, now_s)
+            self._core.slot_prepared(
+                infohash, reused_bytes, missing_bytes, blocks_present, now_s, runs_as_kept=runs_as_kept
+            )
         )
 
     def step_failed(self, infohash: str, why: str, now_s: float, *, final: bool = False) -> Effects:

@@ -60,6 +60,8 @@ class Choice:
     present: bytes
     """Bitmap of the image's blocks that are in place."""
     searched: bool
+    runs_as_kept: bool
+    """The active slot is what was read back once, as far as a glance can tell."""
     parcels: list[NamedParcel]
     """Not looked at yet, the cheapest first."""
     blocks_here: bytes = field(default=b"")
@@ -83,6 +85,8 @@ class ByParcel:
         self._run: ParcelRun | None = None
         self._lost: set[bytes] = set()
         """Parcels that led no further in this try."""
+        self._read_back_wrong = False
+        """In this try, the slot was not what it should be when it was read back."""
 
     # ------------------------------------------------------------------ what the rest of the core does
 
@@ -219,7 +223,7 @@ class ByParcel:
         """Begin with the parcel that was chosen."""
         choice = self._choice
         assert choice is not None
-        self._run = ParcelRun(named, target, slot, choice.present, now_s)
+        self._run = ParcelRun(named, target, slot, choice.present, now_s, is_likely=choice.runs_as_kept)
         known = self.library.torrent_with(named.infohash.hex(), named.torrent_sha256.hex())
         if known is not None:
             return self._begin_parcel(self._run, known, choice.blocks_here, now_s)
@@ -255,7 +259,7 @@ class ByParcel:
             run.all_arrived(now_s)  # whole, and served from where it lies
             return self._work_on_parcel(now_s)
         path = self.library.cache.path_of(infohash)
-        doubtful = run.named.from_root and not run.of_use
+        doubtful = run.named.from_root and not (run.of_use or run.is_likely)
         rate = cautious_bytes_per_s(self._other_bytes(run)) if doubtful else 0
         fetch = FetchParcel(infohash, torrent.raw, path, run.named.length_bytes, blocks, rate)
         return [fetch, *self._tell_holdings(now_s), *self._offer_peers(now_s)]
@@ -391,7 +395,7 @@ class ByParcel:
         return [
             MakeSegment(
                 run.target, run.slot, run.named.infohash.hex(), known.raw, path, run.parcel, segment, leaves,
-                bytes(run.present),
+                bytes(run.present), sure=run.is_sure and not self._read_back_wrong,
             )
         ]  # fmt: skip
 

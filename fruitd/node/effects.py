@@ -169,6 +169,8 @@ class MakeSegment:
     """Of the image."""
     present: bytes = field(repr=False)
     """Bitmap of the image's blocks that are in place: those are not written."""
+    sure: bool = False
+    """Nothing speaks against what it makes: samples of it are compared with the leaves before it is written."""
 
 
 @frozen

@@ -79,6 +79,7 @@ class Installing(ByParcel):
     def _update(self, event: update_events.Event, now_s: float) -> Effects:
         if self.updater is None:
             return []
+        self._read_back_wrong |= isinstance(event, update_events.ReadBackFailed)
         before = (self.updater.journal.state, self.updater.journal.target)
         return self._updated(self.updater, self.updater.handle(event, now_s), before, now_s)
 
@@ -101,6 +102,7 @@ class Installing(ByParcel):
         match effect:
             case update_effects.FetchTorrent(target=target):
                 self._lost.clear()
+                self._read_back_wrong = False
                 return self._fetch_torrent(target, now_s)
             case update_effects.PrepareSlot(target=target, slot=slot):
                 return self._fill(target, slot, now_s)
@@ -262,16 +264,25 @@ class Installing(ByParcel):
     # ------------------------------------------------------------------ the image
 
     def slot_prepared(
-        self, infohash: str, reused_bytes: int, missing_bytes: int, blocks_present: bytes, now_s: float
+        self,
+        infohash: str,
+        reused_bytes: int,
+        missing_bytes: int,
+        blocks_present: bytes,
+        now_s: float,
+        *,
+        runs_as_kept: bool = False,
     ) -> Effects:
-        """FillSlot is done."""
+        """FillSlot is done. `runs_as_kept`: the active slot is what was read back once, as far as a glance can tell."""
         self._bitmap = {infohash: blocks_present}
         self._nothing_missing = None if missing_bytes else infohash
         target = self._target()
         if target is None or target.infohash != infohash or self._state() is not State.REUSING:
             return self._update(update_events.SlotPrepared(infohash, reused_bytes, missing_bytes), now_s)
         parcels = list(self._usable(target)) if missing_bytes else []
-        choice = Choice(target, reused_bytes, missing_bytes, blocks_present, self._searched, parcels)
+        choice = Choice(
+            target, reused_bytes, missing_bytes, blocks_present, self._searched, runs_as_kept, parcels
+        )
         return self._choose(choice, now_s)
 
     def _fetch_image(self, target: Target, slot: str, now_s: float) -> Effects:

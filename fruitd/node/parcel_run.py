@@ -37,8 +37,17 @@ class HeadNeeded:
 class ParcelRun:
     """What is known of one parcel while it is used."""
 
-    def __init__(self, named: NamedParcel, target: Target, slot: str, present: bytes, now_s: float) -> None:
-        """`present`: bitmap of the image's blocks that are in place."""
+    def __init__(
+        self,
+        named: NamedParcel,
+        target: Target,
+        slot: str,
+        present: bytes,
+        now_s: float,
+        *,
+        is_likely: bool = False,
+    ) -> None:
+        """`present`: bitmap of the image's blocks that are in place. `is_likely`: to be of use."""
         self.named = named
         self.target = target
         self.slot = slot
@@ -46,6 +55,7 @@ class ParcelRun:
         self.parcel: Parcel | None = None
         self.heard_s = now_s
         """When a piece came last."""
+        self.is_likely = is_likely
         self.of_use = False
         """A segment has come out right."""
         self._piece_bytes = named.length_bytes
@@ -146,6 +156,11 @@ class ParcelRun:
         return bytes(blocks)
 
     # ------------------------------------------------------------------ how it goes
+
+    @property
+    def is_sure(self) -> bool:
+        """Has it been of use, and does nothing speak against the rest of it?"""
+        return self.of_use and not self.wrong_bytes and (self.is_likely or not self.named.from_root)
 
     @property
     def missing_bytes(self) -> int:

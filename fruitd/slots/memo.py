@@ -11,6 +11,7 @@ from pathlib import Path
 
 from swarm.durable import write_durably
 from swarm.transfer.bitmap import block_count
+from swarm.trust.manifest import IMAGE_BYTES_MAX
 
 MEMO_BYTES = 4
 """Kept of each leaf's 32. Of a million blocks that differ one passes for the same, in one update of 4000; it is found when the
@@ -40,15 +41,23 @@ class SlotMemos:
 
         It is gone then: after a cut, what was written since is to be found.
         """
-        memo_bytes = MEMO_BYTES * block_count(length_bytes)
+        kept = self.look(slot)
         try:
-            with self._path(slot).open("rb") as file:
-                told = int.from_bytes(file.read(_LENGTH_BYTES), "little")
-                memo = file.read(memo_bytes + 1)
-            self._path(slot).unlink()
+            self._path(slot).unlink(missing_ok=True)
         except OSError:
             return None
-        return memo if told == length_bytes and len(memo) == memo_bytes else None
+        return kept[1] if kept is not None and kept[0] == length_bytes else None
+
+    def look(self, slot: str) -> tuple[int, bytes] | None:
+        """The length of the image in a slot, and its memo, which stays; None where nothing is remembered."""
+        try:
+            with self._path(slot).open("rb") as file:
+                length_bytes = int.from_bytes(file.read(_LENGTH_BYTES), "little")
+                memo_bytes = MEMO_BYTES * block_count(min(length_bytes, IMAGE_BYTES_MAX))
+                memo = file.read(memo_bytes + 1)
+        except OSError:
+            return None
+        return (length_bytes, memo) if memo and len(memo) == memo_bytes else None
 
     def _path(self, slot: str) -> Path:
         return self._folder / f"slot-{slot}.memo"

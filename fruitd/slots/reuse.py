@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -21,17 +22,18 @@ from attrs import frozen
 from fruitd.errors import RetryError, SlotError
 from fruitd.slots.in_place import take_in_place
 from fruitd.slots.leaves import CHUNK_BYTES, is_hole
+from fruitd.slots.past_cache import aligned_buffer, past_cache, read_whole
 from fruitd.slots.reuse_plan import OVERLAP_BYTES, STEP_BYTES, ZEROS, ReusePlan
 from fruitd.slots.slot import open_exclusively
 from swarm.transfer.port import BLOCK_BYTES
 
 SAMPLED_FROM_CHUNKS = 64
 """Sources from this size on are sampled first. Smaller ones take less than half a second."""
-STRIDE_CHUNKS = 16
-"""One chunk in so many is the sample: of a GiB, 64 chunks that are not mostly zeros. If no window in them is a block of
-the image, the source is taken for unrelated: another system, noise. A source that has 5 % of the image in scattered files
-passes for unrelated in 4 of 100 cases, and then 5 % more is fetched; 17 MiB in one place are always noticed. Smaller:
-surer, and longer on nodes that have nothing to reuse; larger: the other way round."""
+SAMPLE_BYTES, STRIDE_BYTES = 128 * 1024, 4 * 1024 * 1024
+"""So many bytes of so many are the sample: of a GiB, 256 places, not where there are mostly zeros. If no window in them is a
+block of the image, the source is taken for unrelated: another system, noise. Of a GiB with 2 % of the image in scattered files
+one in 170 passes for that, and then 2 % more is fetched; 4 MiB in one place are always noticed. More: longer where there is
+nothing to reuse."""
 
 
 @frozen
@@ -56,6 +58,8 @@ def fill_blocking(
     tell: Callable[[float], None],
     checkpoint: Callable[[], None],
     memo: bytes | None = None,
+    *,
+    overlook: float = 0,
 ) -> Filled:
     """Put in place what is already on this node. Blocks; for a worker thread.
 
@@ -67,6 +71,7 @@ def fill_blocking(
         tell: called with 0..1 as the work goes on.
         checkpoint: called about once per MiB; may raise to cancel. What was written until then is sound, and found again.
         memo: what is remembered of the slot, see `memo`.
+        overlook: see `take_in_place`.
 
     Raises:
         SlotError: the target cannot be opened, read or written.
@@ -79,7 +84,7 @@ def fill_blocking(
         progress = _Progress(length_bytes + sum(size for _, size in opened), tell, checkpoint)
         # Read ahead in single pages: in larger ones, the kernel counts every write of 16 KiB as one of the whole of it.
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
-        take_in_place(plan, descriptor, length_bytes, progress.step, memo)
+        take_in_place(plan, descriptor, length_bytes, progress.step, memo, overlook=overlook)
         writer = _Writer(descriptor)
         for block in plan.take_zeros():
             writer.put(block, memoryview(ZEROS)[: plan.size_of(block)])
@@ -104,10 +109,13 @@ async def fill(
     length_bytes: int,
     tell: Callable[[float], None] = lambda done: None,
     memo: bytes | None = None,
+    *,
+    overlook: float = 0,
 ) -> Filled:
     """`fill_blocking` in a worker thread; cancelled between chunks. `tell` is called from that thread."""
+    work = partial(fill_blocking, overlook=overlook)
     return await trio.to_thread.run_sync(
-        fill_blocking, target, sources, leaves, length_bytes, tell, trio.from_thread.check_cancelled, memo
+        work, target, sources, leaves, length_bytes, tell, trio.from_thread.check_cancelled, memo
     )
 
 
@@ -156,11 +164,7 @@ def _take_source(plan: ReusePlan, path: Path, size_bytes: int, writer: _Writer, 
     chunks = range(-(-size_bytes // CHUNK_BYTES))
     with path.open("rb", buffering=0) as file:
         source = _Source(plan, file.fileno(), size_bytes, writer, progress)
-        before = plan.recognised
-        if len(chunks) >= SAMPLED_FROM_CHUNKS:
-            for stride in range(0, len(chunks), STRIDE_CHUNKS):
-                next(filter(source.take, chunks[stride : stride + STRIDE_CHUNKS]), None)
-        if len(chunks) < SAMPLED_FROM_CHUNKS or plan.recognised > before:
+        if len(chunks) < SAMPLED_FROM_CHUNKS or source.is_related():
             for chunk in chunks:
                 source.take(chunk)
         source.take_tail()
@@ -177,43 +181,53 @@ class _Source:
         self._size_bytes = size_bytes
         self._writer = writer
         self._progress = progress
-        self._buffer = memoryview(bytearray(CHUNK_BYTES + OVERLAP_BYTES))
-        self._taken: set[int] = set()
+        self._buffer = aligned_buffer(CHUNK_BYTES + OVERLAP_BYTES)
 
-    def take(self, chunk: int) -> bool:
-        """Look at the windows that begin in this chunk, once.
+    def is_related(self) -> bool:
+        """Is any block of the image in a sample?"""
+        before = self._plan.recognised
+        with past_cache(self._descriptor):  # which would read what lies between them, too
+            for stride in range(0, self._size_bytes, STRIDE_BYTES):
+                places = range(stride, min(stride + STRIDE_BYTES, self._size_bytes), CHUNK_BYTES)
+                next(filter(self._tells_much, places), None)
+        return self._plan.recognised > before
 
-        False where that told little: mostly zeros, unreadable, seen before.
-        """
-        if chunk in self._taken or not self._plan.missing:
-            return False
-        self._taken.add(chunk)
+    def take(self, chunk: int) -> None:
+        """Look at the windows that begin in this chunk."""
         offset = chunk * CHUNK_BYTES
-        part = self._buffer[: min(len(self._buffer), self._size_bytes - offset)]
-        count = _read(self._descriptor, part, offset)
-        before = self._plan.hashed
-        for block, content in self._plan.scan(part[:count]):
-            self._writer.put(block, content)
+        self._look(offset, CHUNK_BYTES)
         # Not needed again soon; a node with 512 MiB has better use for its page cache.
         os.posix_fadvise(self._descriptor, offset, CHUNK_BYTES, os.POSIX_FADV_DONTNEED)
         self._progress.step(min(CHUNK_BYTES, self._size_bytes - offset))
-        return self._plan.hashed - before >= CHUNK_BYTES // STEP_BYTES // 4
+
+    def _tells_much(self, offset: int) -> bool:
+        """Look at a sample. False where it is mostly zeros, or cannot be read."""
+        before = self._plan.hashed
+        self._look(offset, SAMPLE_BYTES)
+        self._progress.step(0)
+        return self._plan.hashed - before >= SAMPLE_BYTES // STEP_BYTES // 4
+
+    def _look(self, offset: int, size_bytes: int) -> None:
+        if not self._plan.missing:
+            return
+        part = self._read(min(size_bytes + OVERLAP_BYTES, self._size_bytes - offset), offset)
+        for block, content in self._plan.scan(part):
+            self._writer.put(block, content)
 
     def take_tail(self) -> None:
         """The image's last block, at its own place: windows only find whole ones."""
         last = self._plan.blocks - 1
-        part = self._buffer[: self._plan.size_of(last)]
-        count = _read(self._descriptor, part, last * BLOCK_BYTES)
-        if self._plan.take_tail(part[:count]):
-            self._writer.put(last, part[:count])
+        part = self._read(self._plan.size_of(last), last * BLOCK_BYTES)
+        if self._plan.take_tail(part):
+            self._writer.put(last, part)
 
-
-def _read(descriptor: int, into: memoryview, offset: int) -> int:
-    """Read as much as there is; nothing where the medium fails, since other sources may do."""
-    try:
-        if is_hole(descriptor, offset, len(into)):
-            into[:] = ZEROS[: len(into)]
-            return len(into)
-        return os.preadv(descriptor, [into], offset)
-    except OSError:
-        return 0
+    def _read(self, length_bytes: int, offset: int) -> memoryview:
+        """What is there; nothing where the medium fails or ends before."""
+        part = self._buffer[:length_bytes]
+        try:
+            if is_hole(self._descriptor, offset, length_bytes):
+                part[:] = ZEROS[:length_bytes]
+                return part
+        except OSError:
+            return part[:0]
+        return part if read_whole(self._descriptor, self._buffer, length_bytes, offset) else part[:0]

@@ -77,6 +77,10 @@ class ReusePlan:
             if held == needed:
                 self._mark(block)
 
+    def take_blank(self, block: int) -> None:
+        """The slot holds zeros at this block, which is to hold them."""
+        self._mark(block)
+
     def take_zeros(self) -> Iterator[int]:
         """Missing blocks that are all zeros: they need no source. Marks each as in place."""
         for block in range(self.blocks):

@@ -1,7 +1,8 @@
-"""Making one segment of a parcel in the slot: only blocks that differ are written, and only those that are right.
+"""Making one segment of a parcel in the slot: only blocks that differ are written.
 
-What comes out is compared with the image's leaves block by block, so that a dying card, a root that was mounted for writing or a
-damaged parcel costs blocks that are fetched later, never a wrong image. Later segments read what earlier ones made from the slot.
+What comes out is compared with the image's leaves, so that a dying card, a root that was mounted for writing or a damaged parcel
+costs blocks that are fetched later, never a wrong image: block by block where anything speaks against it, else in samples, since
+the whole slot is read back in the end. Later segments read what earlier ones made from the slot.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from attrs import field, frozen
 from bep35.metainfo import parse
 from fruitd.errors import RetryError, SlotError
 from fruitd.slots.parcel_file import is_damaged, parts_of
+from fruitd.slots.past_cache import past_cache, write_whole
 from fruitd.slots.slot import open_exclusively
 from fruitd.slots.workbench import Workbench
 from swarm.errors import RefusedError
@@ -51,7 +53,9 @@ class _Work:
     descriptor: int
     leaves: bytes
     present: bytes
+    sure: bool
     right: list[int] = field(factory=list)
+    wrong: list[int] = field(factory=list)
     written_bytes: list[int] = field(factory=list)
 
     def take(self, first: int, part: memoryview) -> None:
@@ -59,24 +63,23 @@ class _Work:
         begin = 0
         for at in range(0, len(part), BLOCK_BYTES):
             block = first + at // BLOCK_BYTES
-            if not self._is_to_write(block, part[at : at + BLOCK_BYTES]):
+            believed = at > 0 and self.sure and not self.wrong
+            if not self._is_to_write(block, part[at : at + BLOCK_BYTES], believed=believed):
                 self._write(first * BLOCK_BYTES + begin, part[begin:at])
                 begin = at + BLOCK_BYTES
         self._write(first * BLOCK_BYTES + begin, part[begin:])
 
-    def _is_to_write(self, block: int, data: memoryview) -> bool:
+    def _is_to_write(self, block: int, data: memoryview, *, believed: bool) -> bool:
         if has_block(self.present, block):
             return False
-        is_right = sha256(data).digest() == self.leaves[HASH_BYTES * block : HASH_BYTES * (block + 1)]
-        if is_right:
-            self.right.append(block)
+        leaf = self.leaves[HASH_BYTES * block : HASH_BYTES * (block + 1)]
+        is_right = believed or sha256(data).digest() == leaf
+        (self.right if is_right else self.wrong).append(block)
         return is_right
 
     def _write(self, offset: int, data: memoryview) -> None:
-        while data:
-            count = os.pwrite(self.descriptor, data, offset)
-            self.written_bytes.append(count)
-            offset, data = offset + count, data[count:]
+        write_whole(self.descriptor, data, offset)
+        self.written_bytes.append(len(data))
 
 
 def make_segment(
@@ -90,6 +93,8 @@ def make_segment(
     leaves: bytes,
     present: bytes,
     checkpoint: Callable[[], None],
+    *,
+    sure: bool = False,
 ) -> MadeSegment:
     """Make a segment's blocks. Blocks the caller; for a worker thread. Memory: as `Unpacker`.
 
@@ -103,6 +108,7 @@ def make_segment(
         leaves: of the image.
         present: bitmap of blocks that are in place; those are not written.
         checkpoint: may raise to cancel.
+        sure: one block of each part stands for the others, until one is wrong.
 
     Raises:
         SlotError: the slot cannot be opened or written.
@@ -111,10 +117,17 @@ def make_segment(
     bench.hold(slot)
     descriptor = open_exclusively(slot)
     try:
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)  # as when a slot is filled, see reuse.py
-        work = _Work(descriptor, leaves, present)
-        with active.open("rb", buffering=0) as older, parts_of(cached, segment.frame_offset) as read:
-            images = Images(_reader(older.fileno()), _reader(descriptor))
+        work = _Work(descriptor, leaves, present, sure)
+        with (
+            # What is from nothing has only what it made to refer to; that is read again from the cache, not from the medium.
+            past_cache(descriptor) if parcel.from_bytes else nullcontext(),
+            active.open("rb", buffering=0) as older,
+            slot.open("rb", buffering=0) as newer,
+            parts_of(cached, segment.frame_offset) as read,
+        ):
+            # Read ahead in single pages: in larger ones, the kernel counts every write of 16 KiB as one of the whole of it.
+            os.posix_fadvise(newer.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+            images = Images(_reader(older.fileno()), _reader(newer.fileno()))
             _look_ahead(older.fileno(), parcel, segment, present)
             frame = Frame(read, segment.frame_bytes)
             with suppress(RefusedError):  # what it does not make counts as wrong

@@ -11,11 +11,8 @@ from threading import Event, Lock
 
 from attrs import field, frozen
 
+from fruitd.slots.past_cache import aligned_buffer
 from swarm.parcel.unpack import PART_BYTES, Part, Unpacker
-
-
-def _room() -> memoryview:
-    return memoryview(bytearray(PART_BYTES))
 
 
 @frozen
@@ -23,7 +20,9 @@ class _Tools:
     unpacker: Unpacker = field(factory=Unpacker)
     helper: ThreadPoolExecutor = field(factory=partial(ThreadPoolExecutor, 1, "make-segment"))
     flusher: ThreadPoolExecutor = field(factory=partial(ThreadPoolExecutor, 1, "flush-segment"))
-    rooms: tuple[memoryview, memoryview] = field(factory=lambda: (_room(), _room()))
+    rooms: tuple[memoryview, memoryview] = field(
+        factory=lambda: (aligned_buffer(PART_BYTES), aligned_buffer(PART_BYTES))
+    )
 
 
 class Workbench:

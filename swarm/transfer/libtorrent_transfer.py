@@ -32,6 +32,7 @@ from swarm.transfer.desk import Desk
 from swarm.transfer.libtorrent_module import load_libtorrent
 from swarm.transfer.manner import Manner
 from swarm.transfer.near_and_far import NearAndFar
+from swarm.transfer.piece_order import FIRST
 from swarm.transfer.port import (
     ImageFetched,
     ImageJob,
@@ -54,7 +55,8 @@ looks every 50 ms took a fifth of both. Larger makes the split between peers coa
 WAIT_LOOKS = 5
 """After so many looks, about a second, a torrent starts without anybody to dial: there may be those who dial this node."""
 EAGER_S = 0.05
-"""Likewise, while the beginning of something streamed is waited for: nothing can be made of it before. Larger delays it."""
+"""Likewise, while the beginning of something streamed is waited for, as nothing can be made of it before, or where it comes fast.
+Larger delays it."""
 SERVED_S = 5.0
 """Age up to which is told how much was served. Smaller wakes a node that has nothing to do; larger, `fruit status` is late."""
 OFFERED_MAX = 512
@@ -280,7 +282,7 @@ class LibtorrentTransfer:
         """Between two looks at it."""
         if not known.fetching:
             return SERVED_S
-        return EAGER_S if known.begins else ACCOUNT_S
+        return EAGER_S if known.is_urgent else ACCOUNT_S
 
     def _start_session(self) -> Any:
         categories = self._lt.alert_category
@@ -324,7 +326,7 @@ class LibtorrentTransfer:
             os.close(held)
             self._refuse(job, f"{job.path} has {size_bytes} bytes, the image has {job.length_bytes}")
             return
-        known = TorrentJob(job, held, fetching, prepared=prepared)
+        known = TorrentJob(job, held, fetching, params.ti.piece_length(), prepared=prepared)
         self._jobs[job.infohash] = self._entering[job.infohash] = known
         self._desk.ask(partial(self._enter, known, params), self._on_entered)
         self._pace()
@@ -371,6 +373,12 @@ class LibtorrentTransfer:
             known.handle.set_download_limit(0)
 
     @staticmethod
+    def _hasten_pieces(known: TorrentJob, status: Any) -> None:
+        pieces = known.to_hasten(status.pieces) if known.fetching else ()
+        if pieces:
+            known.handle.prioritize_pieces([(piece, FIRST) for piece in pieces])
+
+    @staticmethod
     def _dial(known: TorrentJob) -> None:
         if known.fetching and known.handle is not None and not known.leaving:
             known.dial([peer for peer in known.dialled if not peer.shut])
@@ -398,6 +406,7 @@ class LibtorrentTransfer:
             known.ledger.snapshot(connections, known.past.plus(status).received)
             known.past = known.past.plus(status)
             known.status = fresh
+            known.first_until = 0
             self._go_on(known)
 
     def _remove(self, known: TorrentJob) -> TorrentJob:
@@ -460,6 +469,7 @@ class LibtorrentTransfer:
         known.departed = {gone: None for gone in known.departed if gone[0] in seen}
         self._events += known.tell_rejected(everything=status.is_finished)
         self._events += known.tell_arrived(status.pieces)
+        self._hasten_pieces(known, status)
         # What alerts say first; some may have been dropped.
         if status.errc.value():
             self.stop(known.job.infohash)

@@ -9,6 +9,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from swarm.address import Address
+from swarm.transfer.piece_order import AHEAD_BYTES, first_until
 from swarm.transfer.port import ImageJob, PieceArrived, PieceRejected, TransferPeer
 from swarm.transfer.sources import SourceLedger
 from swarm.transfer.turns import Turns
@@ -20,6 +21,8 @@ BANNED_MAX = 8
 """Liars remembered per image, for words only."""
 EAGER_LOOKS = 40
 """A parcel that comes to nothing in so many looks is on a slow line, where looking often gains nothing."""
+FAST_BYTES = AHEAD_BYTES // 4
+"""Between two looks: soon all comes that is asked for first. Less: nodes on ordinary lines look often, too."""
 
 
 @frozen
@@ -48,6 +51,7 @@ class TorrentJob:
     """File descriptor kept open: closing a block device for the last time flushes and forgets its page cache, and
     libtorrent opens and closes it for every block."""
     fetching: bool
+    piece_bytes: int
     near_only: bool = False
     """Exchanged with nodes of this site only."""
     handle: Any = None
@@ -72,6 +76,10 @@ class TorrentJob:
     """A cautious job that was found to be of use."""
     told: set[int] = field(factory=set)
     """Pieces of a streamed job that were said to have come."""
+    came_bytes: int = 0
+    """Of a streamed job, between the last two looks."""
+    first_until: int = 0
+    """Pieces of a streamed job before this one are asked for before all others."""
     prepared: frozenset[int] = frozenset()
     """Pieces of which all blocks were said to be in place."""
     turns: Turns = field(factory=lambda: Turns(STALL_S, PIECE_S_MAX))
@@ -94,10 +102,15 @@ class TorrentJob:
         return self.past.plus(self.status).received
 
     @property
-    def begins(self) -> bool:
-        """Is it streamed, new, and has it come to nothing yet?"""
-        cautious = bool(self.job.cautious_bytes_per_s) and not self.hurried
-        return self.job.streamed and self.looks < EAGER_LOOKS and (cautious or not self.told)
+    def is_urgent(self) -> bool:
+        """Is it streamed, and either new and has come to nothing yet, or comes so fast that more is wanted first soon?"""
+        begins = self.looks < EAGER_LOOKS and (self.is_cautious or not self.told)
+        return self.job.streamed and (begins or self.came_bytes >= FAST_BYTES)
+
+    @property
+    def is_cautious(self) -> bool:
+        """Does it come from its beginning on, and slowly?"""
+        return bool(self.job.cautious_bytes_per_s) and not self.hurried
 
     def dial(self, peers: Sequence[TransferPeer]) -> None:
         """Have these dialled; at once, if they are the first."""
@@ -131,8 +144,18 @@ class TorrentJob:
     def tell_arrived(self, here: Sequence[bool]) -> list[PieceArrived]:
         """The pieces of a streamed job that were not told yet. `here`: one entry for each piece; none where nobody asked."""
         new = [piece for piece, has in enumerate(here) if has and piece not in self.told]
+        self.came_bytes = len(new) * self.piece_bytes
         self.told.update(new)
         return [PieceArrived(self.job.infohash, piece) for piece in new]
+
+    def to_hasten(self, here: Sequence[bool]) -> range:
+        """Which pieces of a streamed job are to be asked for before all others from now on."""
+        if not self.job.streamed or self.is_cautious:
+            return range(0)
+        so_far = next((piece for piece, has in enumerate(here) if not has), len(here))
+        until = min(first_until(so_far, self.piece_bytes), len(here))
+        before, self.first_until = self.first_until, max(until, self.first_until)
+        return range(before, self.first_until)
 
     def _only_giver(self) -> str | None:
         givers = {(total.node_id, total.address) for total in self.ledger.totals()} | set(self.departed)

@@ -8,13 +8,8 @@ from typing import Any
 from bep35 import metainfo
 from bep35.errors import Bep35Error
 from swarm.errors import RefusedError
+from swarm.transfer.piece_order import FIRST, first_until
 from swarm.transfer.port import ImageJob
-
-BEGINNING_BYTES = 1024 * 1024
-"""So much of what is streamed is asked for before all else: a parcel's header, without which nothing can be made of it, and its
-first segment. More: sites ask for the same, and have less to give each other. Less: a header may come at the very end."""
-_FIRST = 7
-"""libtorrent's highest priority; 4 is that of all other pieces."""
 
 
 def torrent_params(lt: Any, job: ImageJob) -> Any:
@@ -37,8 +32,8 @@ def torrent_params(lt: Any, job: ImageJob) -> Any:
         params.flags |= flags.sequential_download
         params.download_limit = job.cautious_bytes_per_s
     elif job.streamed:
-        ahead = -(-BEGINNING_BYTES // params.ti.piece_length())
-        params.piece_priorities = [_FIRST] * min(ahead, params.ti.num_pieces())
+        until = first_until(0, params.ti.piece_length())
+        params.piece_priorities = [FIRST] * min(until, params.ti.num_pieces())
     params.save_path = "/nowhere"
     params.renamed_files = {0: str(Path(job.path).absolute())}
     return params

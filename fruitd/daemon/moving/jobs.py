@@ -33,6 +33,7 @@ from fruitd.node.effects import (
     StopSeed,
 )
 from fruitd.slots import read_back, reuse
+from fruitd.slots.in_place import LITTLE, is_kept
 from fruitd.slots.memo import SlotMemos
 from fruitd.updater import events as update_events
 from fruitd.updater.journal import Target, other_slot
@@ -279,7 +280,13 @@ class Jobs:
             async with self.slot_work:
                 await self.parcels.tidy()
                 memo = await trio.to_thread.run_sync(self._memos.take, effect.slot, target.length_bytes)
-                filled = await reuse.fill(path, sources, effect.leaves, target.length_bytes, self._tell, memo)
+                overlook = 0 if sources else LITTLE
+                filled = await reuse.fill(
+                    path, sources, effect.leaves, target.length_bytes, self._tell, memo, overlook=overlook
+                )
+                runs_as_kept = not effect.search and await trio.to_thread.run_sync(
+                    self._is_kept, other_slot(effect.slot)
+                )
                 if len(effect.leaves) >= GIVE_BACK_LEAVES_BYTES:
                     await trio.to_thread.run_sync(give_back)
         except FruitError as error:
@@ -296,8 +303,14 @@ class Jobs:
                 filled.missing_bytes,
                 filled.present,
                 daemon.time.now_s(),
+                runs_as_kept=runs_as_kept,
             )
         )
+
+    def _is_kept(self, slot: str) -> bool:
+        """Is this slot, at a glance, what was read back once?"""
+        kept = self._memos.look(slot)
+        return kept is not None and is_kept(self.paths(slot)[0], *kept)
 
     def _fetch(self, effect: StartFetch) -> None:
         daemon, target = self._daemon, effect.target

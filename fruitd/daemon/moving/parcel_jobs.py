@@ -5,6 +5,7 @@ What is to be done, and what follows from what came of it, the core decides; her
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -167,8 +168,9 @@ class ParcelJobs:
             slot, active = self._jobs.paths(effect.slot)
             async with self._jobs.slot_work:
                 made = await trio.to_thread.run_sync(
-                    make_segment, self._bench, slot, active, Path(effect.path), effect.torrent, effect.parcel,
-                    effect.segment, effect.leaves, effect.present, trio.from_thread.check_cancelled,
+                    partial(make_segment, sure=effect.sure), self._bench, slot, active, Path(effect.path),
+                    effect.torrent, effect.parcel, effect.segment, effect.leaves, effect.present,
+                    trio.from_thread.check_cancelled,
                 )  # fmt: skip
         except FruitError as error:
             self._jobs.failed(effect.target, error)

@@ -23,6 +23,7 @@ from fruitd.node.library import Library, Share
 from fruitd.node.offer import target_of
 from fruitd.node.parcel_cache import SUFFIX, CachedParcel, ParcelCache
 from fruitd.slots import read_back, reuse
+from fruitd.slots.in_place import LITTLE
 from fruitd.slots.parcel_file import open_parcel, read_part
 from fruitd.slots.segment import make_segment
 from fruitd.slots.workbench import Workbench
@@ -127,6 +128,8 @@ class ParcelHost:
     old: Signed | None
     """What runs; None: a factory image that nobody knows."""
     cache_bytes: int = 1 << 30
+    runs_as_kept: bool = False
+    """A glance at slot a shows what was read back once."""
     journal: Journal = field(factory=Journal)
     shares: list[Share] = field(factory=list)
     fetched: Counter[str] = field(factory=Counter)
@@ -135,6 +138,8 @@ class ParcelHost:
     notes: list[str] = field(factory=list)
     segments: int = 0
     """Made, over all lives."""
+    believed: int = 0
+    """Of these, how many the core was sure of."""
     cut_at: Callable[[str, int], bool] = lambda what, count: False
     """Asked before each piece of work: what it is and how often there was one like it."""
     before_making: Callable[[ParcelHost, ask.MakeSegment], None] = lambda host, effect: None
@@ -271,11 +276,13 @@ class ParcelHost:
             effect.target.length_bytes,
             lambda done: None,
             NO_CHECKPOINT,
+            overlook=0 if sources else LITTLE,
         )
         self.written_bytes += filled.written_bytes
         return self.core.slot_prepared(
-            effect.target.infohash, filled.reused_bytes, filled.missing_bytes, filled.present, self.now_s
-        )
+            effect.target.infohash, filled.reused_bytes, filled.missing_bytes, filled.present, self.now_s,
+            runs_as_kept=self.runs_as_kept and not effect.search,
+        )  # fmt: skip
 
     def _open(self, effect: ask.OpenParcel) -> Sequence[object]:
         self._about_to("open")
@@ -334,8 +341,9 @@ class ParcelHost:
         self.before_making(self, effect)
         made = make_segment(
             self.bench, self.slot("b"), self.slot("a"), Path(effect.path), effect.torrent, effect.parcel,
-            effect.segment, effect.leaves, effect.present, NO_CHECKPOINT,
+            effect.segment, effect.leaves, effect.present, NO_CHECKPOINT, sure=effect.sure,
         )  # fmt: skip
+        self.believed += effect.sure
         self.written_bytes += made.written_bytes
         self.segments += 1
         self._about_to("segment made")

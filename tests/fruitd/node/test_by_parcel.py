@@ -13,6 +13,7 @@ from swarm.transfer.bitmap import block_count
 from tests.fruitd.node.parcel_host import (
     BLOCK,
     PIECE_BYTES,
+    SEGMENT_BLOCKS,
     ParcelHost,
     Release2,
     make_release,
@@ -23,6 +24,7 @@ OLD, NEW = old_and_new()
 ONE = make_release(1, OLD)
 TWO = make_release(2, NEW, (OLD, b""))
 FROM_NOTHING, FROM_OLD = TWO.parcels
+SEGMENTS = -(-block_count(len(NEW)) // SEGMENT_BLOCKS)
 IMAGE = TWO.signed.release.infohash.hex()
 
 
@@ -99,11 +101,14 @@ def test_cut_at_every_step_it_goes_on_where_it_was(tmp_path: Path, what: str) ->
     assert host.holds(NEW)
     assert host.fetched == {FROM_OLD.named.infohash.hex(): len(FROM_OLD.content)}
     if what == "segment":
-        assert host.segments == -(-block_count(len(NEW)) // 8), "a segment was made twice"
+        assert host.segments == SEGMENTS, "a segment was made twice"
 
 
+@pytest.mark.parametrize("runs_as_kept", [False, True])
 @pytest.mark.parametrize("segment", [0, 4, 11])
-def test_a_part_of_the_cache_that_rots_is_fetched_again(tmp_path: Path, segment: int) -> None:
+def test_a_part_of_the_cache_that_rots_is_fetched_again(
+    tmp_path: Path, segment: int, runs_as_kept: bool
+) -> None:
     """A dying card would turn a small update into a large one, or end it."""
 
     def rot(host: ParcelHost, effect: ask.MakeSegment) -> None:
@@ -115,7 +120,7 @@ def test_a_part_of_the_cache_that_rots_is_fetched_again(tmp_path: Path, segment:
                 file.seek(-1, 1)
                 file.write(bytes([byte[0] ^ 0xFF]))
 
-    host = host_of(tmp_path, before_making=rot)
+    host = host_of(tmp_path, before_making=rot, runs_as_kept=runs_as_kept)
     host.run()
     assert host.holds(NEW)
     assert host.counts["rotten"] == 1
@@ -123,23 +128,39 @@ def test_a_part_of_the_cache_that_rots_is_fetched_again(tmp_path: Path, segment:
     assert host.fetched.total() <= len(FROM_OLD.content) + 2 * PIECE_BYTES
 
 
-def test_a_segment_that_makes_the_wrong_thing_is_healed_from_the_image(tmp_path: Path) -> None:
-    """A fault of the builder would keep every node from the release."""
+@pytest.mark.parametrize(("runs_as_kept", "first"), [(False, 41), (True, 40), (True, 41)])
+def test_a_segment_that_makes_the_wrong_thing_is_healed_from_the_image(
+    tmp_path: Path, runs_as_kept: bool, first: int
+) -> None:
+    """A fault of the builder would keep every node from the release. Or what the sample did not see would boot."""
     wrong_blocks = 3
 
     def spoil(new: bytes) -> bytes:
         spoilt = bytearray(new)
-        for block in range(40, 40 + wrong_blocks):
+        for block in range(first, first + wrong_blocks):
             spoilt[block * BLOCK] ^= 1
         return bytes(spoilt)
 
     release = make_release(2, NEW, (OLD,), spoil)
-    host = host_of(tmp_path, release)
+    host = host_of(tmp_path, release, runs_as_kept=runs_as_kept)
     host.run()
     assert host.holds(NEW)
     assert host.fetched[IMAGE] == wrong_blocks * BLOCK
+    unseen = runs_as_kept and first % SEGMENT_BLOCKS
+    assert any("reads back wrong: 3 bad blocks" in note for note in host.notes) == bool(unseen)
     assert host.fetched.total() == wrong_blocks * BLOCK + len(release.parcels[0].content)
     assert any(note.startswith("healing") for note in host.notes)
+
+
+def test_nothing_is_believed_of_a_parcel_before_it_has_been_of_use(tmp_path: Path) -> None:
+    """What is wrong would be written before it is noticed. And where all is well, every block would be hashed twice."""
+    doubtful = host_of(tmp_path / "doubtful")
+    doubtful.run()
+    assert (doubtful.segments, doubtful.believed) == (SEGMENTS, 0)
+    likely = host_of(tmp_path / "likely", runs_as_kept=True)
+    likely.run()
+    assert (likely.segments, likely.believed) == (SEGMENTS, SEGMENTS - 1)
+    assert likely.holds(NEW)
 
 
 def test_a_root_that_was_mounted_for_writing_costs_only_the_blocks_it_spoilt(tmp_path: Path) -> None:
@@ -174,6 +195,10 @@ def test_what_may_be_of_no_use_comes_at_a_pace_that_the_other_way_can_pay_for(tm
     host.run()
     cheaper = min(len(FROM_NOTHING.content), len(NEW))
     assert 0 < host.rates[FROM_OLD.named.infohash.hex()] <= cheaper / 19  # nearly two seconds to find out
+
+    likely = host_of(tmp_path / "likely", runs_as_kept=True)
+    likely.run()
+    assert likely.rates == {FROM_OLD.named.infohash.hex(): 0}
 
     new_card = ParcelHost.make(tmp_path / "new-card", None, b"")
     release = make_release(2, b"x" * (20 * BLOCK) + NEW[: 20 * BLOCK], (b"",))

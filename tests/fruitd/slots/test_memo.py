@@ -29,6 +29,14 @@ def test_what_is_kept_is_taken_once(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_what_is_looked_at_stays(tmp_path: Path) -> None:
+    """The slot that runs would be told from what was read back once a single time."""
+    memos = SlotMemos(tmp_path)
+    assert memos.look("a") is None
+    memos.keep("a", LEAVES, LENGTH)
+    assert memos.look("a") == memos.look("a") == (LENGTH, memo_of(LEAVES))
+
+
 @pytest.mark.parametrize("length", [LENGTH - 1, LENGTH + 1, 2 * LENGTH, 1])
 def test_of_an_image_of_another_length_nothing_is_remembered(tmp_path: Path, length: int) -> None:
     """Its last block would be another."""
@@ -43,7 +51,15 @@ def test_a_damaged_memo_is_none(tmp_path: Path, cut: int) -> None:
     memos.keep("a", LEAVES, LENGTH)
     path = tmp_path / "slot-a.memo"
     path.write_bytes(path.read_bytes()[:cut])
+    assert memos.look("a") is None
     assert memos.take("a", LENGTH) is None
+
+
+def test_a_memo_of_an_image_of_endless_length_takes_no_memory(tmp_path: Path) -> None:
+    """A bit that has flipped in its first bytes would end the daemon."""
+    path = tmp_path / "slot-a.memo"
+    path.write_bytes(b"\xff" * 8 + memo_of(LEAVES))
+    assert SlotMemos(tmp_path).look("a") is None
 
 
 def test_no_room_for_it_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fruitd.slots.past_cache import aligned_buffer, past_cache, read_whole
+from fruitd.slots.past_cache import aligned_buffer, past_cache, read_whole, write_whole
 
 _CACHESTAT = 451
 """The number of the system call, on all architectures."""
@@ -110,3 +110,43 @@ def test_a_medium_that_fails(path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(os, "preadv", failing)
     with path.open("rb", buffering=0) as file, past_cache(file.fileno()):
         assert not read_whole(file.fileno(), aligned_buffer(1), 1, 0)
+
+
+def test_nothing_of_what_is_written_stays_in_memory(path: Path) -> None:
+    """A small node would keep a GiB of its card in memory in place of what it needs."""
+    pages = 4 * mmap.PAGESIZE
+    buffer = aligned_buffer(pages)
+    buffer[:] = CONTENT[77 : 77 + pages]
+    _flushed(path)
+    if _cached_pages(path):
+        pytest.skip("this file system keeps everything in memory")
+    with path.open("r+b", buffering=0) as file, past_cache(file.fileno()):
+        if not fcntl.fcntl(file.fileno(), fcntl.F_GETFL) & os.O_DIRECT:
+            pytest.skip("this file system has no way past the cache")
+        write_whole(file.fileno(), buffer[: 2 * mmap.PAGESIZE], mmap.PAGESIZE)
+    assert not _cached_pages(path)
+    written = CONTENT[77 : 77 + 2 * mmap.PAGESIZE]
+    assert path.read_bytes() == CONTENT[: mmap.PAGESIZE] + written + CONTENT[3 * mmap.PAGESIZE :]
+
+
+@pytest.mark.parametrize("length_bytes", [1, mmap.PAGESIZE + 1, 2 * mmap.PAGESIZE])
+def test_an_image_that_does_not_end_with_a_page_is_written_too(path: Path, length_bytes: int) -> None:
+    """Its last block would be missing for ever."""
+    buffer = aligned_buffer(2 * mmap.PAGESIZE)
+    buffer[:length_bytes] = bytes(length_bytes)
+    with path.open("r+b", buffering=0) as file, past_cache(file.fileno()):
+        write_whole(file.fileno(), buffer[:length_bytes], 0)
+        write_whole(file.fileno(), buffer[:length_bytes], 2 * mmap.PAGESIZE)
+    rest = CONTENT[length_bytes : 2 * mmap.PAGESIZE] + bytes(length_bytes)
+    assert path.read_bytes() == bytes(length_bytes) + rest + CONTENT[2 * mmap.PAGESIZE + length_bytes :]
+
+
+def test_a_medium_that_takes_nothing_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not tried again for ever."""
+
+    def refusing(descriptor: int, data: memoryview, offset: int) -> int:
+        raise OSError(errno.EINVAL, "no")
+
+    monkeypatch.setattr(os, "pwrite", refusing)
+    with path.open("r+b", buffering=0) as file, past_cache(file.fileno()), pytest.raises(OSError, match="no"):
+        write_whole(file.fileno(), aligned_buffer(mmap.PAGESIZE), 0)

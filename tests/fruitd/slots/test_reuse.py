@@ -151,7 +151,7 @@ class TestSample:
     @pytest.fixture(autouse=True)
     def _small(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(reuse, "SAMPLED_FROM_CHUNKS", 8)
-        monkeypatch.setattr(reuse, "STRIDE_CHUNKS", 4)
+        monkeypatch.setattr(reuse, "STRIDE_BYTES", 4 * CHUNK_BYTES)
 
     @pytest.fixture
     def read_bytes(self, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:

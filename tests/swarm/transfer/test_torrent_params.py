@@ -8,8 +8,9 @@ from attrs import evolve
 
 from bep35 import merkle, metainfo
 from swarm.transfer.libtorrent_module import load_libtorrent
+from swarm.transfer.piece_order import BEGINNING_BYTES
 from swarm.transfer.port import BLOCK_BYTES, ImageJob
-from swarm.transfer.torrent_params import BEGINNING_BYTES, torrent_params
+from swarm.transfer.torrent_params import torrent_params
 
 LENGTH, PIECE_BYTES = 3 * BEGINNING_BYTES + 5, 4 * BLOCK_BYTES
 
