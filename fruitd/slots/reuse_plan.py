@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from hashlib import sha256
 
 from fruitd.slots.block_index import BlockIndex
@@ -24,6 +25,16 @@ def is_zeros(data: memoryview) -> bool:
     return ZEROS.startswith(data)
 
 
+def windows_in(data: memoryview) -> Iterator[tuple[memoryview, bytes]]:
+    """The windows that lie within `data` whole, and their leaves, but for zeros: of those a slot has enough."""
+    if is_zeros(data):
+        return
+    for offset in range(0, len(data) - BLOCK_BYTES + 1, STEP_BYTES):
+        window = data[offset : offset + BLOCK_BYTES]
+        if not is_zeros(window):
+            yield window, sha256(window).digest()
+
+
 class ReusePlan:
     """Of one slot, for one image. It is fed with what was read."""
 
@@ -36,15 +47,15 @@ class ReusePlan:
             )
         self.present = empty_bitmap(self.blocks)
         self.missing = self.blocks
-        self.hashed = 0
-        """Windows that `scan` has hashed: those that are not zeros."""
-        self.recognised = 0
-        """Windows seen by `scan` that are some block of the image, wanted or not."""
         self.blank = bytes(leaves[at : at + 32] == ZERO_LEAF for at in range(0, len(leaves), 32))
         """For each block 1 where the image holds nothing but zeros. A short last block counts as something."""
         self._leaves = leaves
         self._length_bytes = length_bytes
-        self._index: BlockIndex | None = None
+
+    @cached_property
+    def index(self) -> BlockIndex:
+        """Of all blocks of the image, wanted or not."""
+        return BlockIndex(self._leaves)
 
     def size_of(self, block: int) -> int:
         """Bytes of a block; the last one may be short."""
@@ -97,25 +108,16 @@ class ReusePlan:
 
         Yields block and content, marking each as in place. Only windows that lie within `data` whole are looked at.
         """
-        if is_zeros(data):
-            return  # `take_zeros` has dealt with those
-        index = self._index = self._index or BlockIndex(self._leaves)
-        for offset in range(0, len(data) - BLOCK_BYTES + 1, STEP_BYTES):
+        # Every window is looked at, also those that overlap one just found: files are copied as well as moved, and a copy at
+        # another offset lies in such a window.
+        for window, leaf in windows_in(data):
             if not self.missing:
                 return
-            # Every window is looked at, also those that overlap one just found: files are copied as well as moved, and
-            # a copy at another offset lies in such a window.
-            window = data[offset : offset + BLOCK_BYTES]
-            if is_zeros(window):
-                continue
-            leaf = sha256(window).digest()
-            self.hashed += 1
-            if leaf in index:
-                self.recognised += 1
-                for block in index.blocks(leaf):
+            if leaf in self.index:
+                for block in self.index.blocks(leaf):
                     if self.size_of(block) == BLOCK_BYTES and self._mark(block):
                         yield block, window
-                index.settle(leaf)
+                self.index.settle(leaf)
 
     def _take_at(self, block: int, data: memoryview) -> bool:
         if len(data) != self.size_of(block):

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from bep35.merkle import leaf_hashes
 from fruitd.errors import RetryError, SlotError
-from fruitd.slots import reuse
+from fruitd.slots import source
 from fruitd.slots.block_index import BlockIndex
 from fruitd.slots.leaves import CHUNK_BYTES
 from fruitd.slots.reuse import Filled, fill, fill_blocking
@@ -150,8 +150,8 @@ class TestSample:
 
     @pytest.fixture(autouse=True)
     def _small(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(reuse, "SAMPLED_FROM_CHUNKS", 8)
-        monkeypatch.setattr(reuse, "STRIDE_BYTES", 4 * CHUNK_BYTES)
+        monkeypatch.setattr(source, "SAMPLED_FROM_CHUNKS", 8)
+        monkeypatch.setattr(source, "STRIDE_BYTES", 4 * CHUNK_BYTES)
 
     @pytest.fixture
     def read_bytes(self, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
