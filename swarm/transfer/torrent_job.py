@@ -9,7 +9,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from swarm.address import Address
-from swarm.transfer.piece_order import AHEAD_BYTES, first_until
+from swarm.transfer.piece_order import AHEAD_BYTES, FAST_BYTES, pieces_of
 from swarm.transfer.port import ImageJob, PieceArrived, PieceRejected, TransferPeer
 from swarm.transfer.sources import SourceLedger
 from swarm.transfer.turns import Turns
@@ -21,8 +21,6 @@ BANNED_MAX = 8
 """Liars remembered per image, for words only."""
 EAGER_LOOKS = 40
 """A parcel that comes to nothing in so many looks is on a slow line, where looking often gains nothing."""
-FAST_BYTES = AHEAD_BYTES // 4
-"""Between two looks: soon all comes that is asked for first. Less: nodes on ordinary lines look often, too."""
 
 
 @frozen
@@ -103,9 +101,14 @@ class TorrentJob:
 
     @property
     def is_urgent(self) -> bool:
-        """Is it streamed, and either new and has come to nothing yet, or comes so fast that more is wanted first soon?"""
+        """Is it streamed, and either new and has come to nothing yet, or comes fast?"""
         begins = self.looks < EAGER_LOOKS and (self.is_cautious or not self.told)
-        return self.job.streamed and (begins or self.came_bytes >= FAST_BYTES)
+        return self.job.streamed and (begins or self.is_fast)
+
+    @property
+    def is_fast(self) -> bool:
+        """Is it streamed, and comes so fast that it matters in which order?"""
+        return self.job.streamed and self.came_bytes >= FAST_BYTES
 
     @property
     def is_cautious(self) -> bool:
@@ -150,12 +153,13 @@ class TorrentJob:
 
     def to_hasten(self, here: Sequence[bool]) -> range:
         """Which pieces of a streamed job are to be asked for before all others from now on."""
-        if not self.job.streamed or self.is_cautious:
+        if not self.is_fast or self.is_cautious:
             return range(0)
         so_far = next((piece for piece, has in enumerate(here) if not has), len(here))
-        until = min(first_until(so_far, self.piece_bytes), len(here))
-        before, self.first_until = self.first_until, max(until, self.first_until)
-        return range(before, self.first_until)
+        begin = max(so_far, self.first_until)
+        until = min(so_far + pieces_of(AHEAD_BYTES, self.piece_bytes), len(here))
+        self.first_until = max(begin, until)
+        return range(begin, until)
 
     def _only_giver(self) -> str | None:
         givers = {(total.node_id, total.address) for total in self.ledger.totals()} | set(self.departed)

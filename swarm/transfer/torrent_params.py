@@ -8,7 +8,7 @@ from typing import Any
 from bep35 import metainfo
 from bep35.errors import Bep35Error
 from swarm.errors import RefusedError
-from swarm.transfer.piece_order import FIRST, first_until
+from swarm.transfer.piece_order import BEGINNING_BYTES, FIRST, pieces_of
 from swarm.transfer.port import ImageJob
 
 
@@ -32,7 +32,7 @@ def torrent_params(lt: Any, job: ImageJob) -> Any:
         params.flags |= flags.sequential_download
         params.download_limit = job.cautious_bytes_per_s
     elif job.streamed:
-        until = first_until(0, params.ti.piece_length())
+        until = pieces_of(BEGINNING_BYTES, params.ti.piece_length())
         params.piece_priorities = [FIRST] * min(until, params.ti.num_pieces())
     params.save_path = "/nowhere"
     params.renamed_files = {0: str(Path(job.path).absolute())}

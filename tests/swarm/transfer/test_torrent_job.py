@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from swarm.transfer.piece_order import AHEAD_BYTES, BEGINNING_BYTES, first_until
+from swarm.transfer.piece_order import AHEAD_BYTES, FAST_BYTES
 from swarm.transfer.port import ImageJob
-from swarm.transfer.torrent_job import EAGER_LOOKS, FAST_BYTES, TorrentJob
+from swarm.transfer.torrent_job import EAGER_LOOKS, TorrentJob
 
 PIECE_BYTES = 64 * 1024
 
@@ -51,31 +51,35 @@ def test_what_comes_fast_is_looked_at_often() -> None:
     assert not image.is_urgent
 
 
-def test_as_much_is_asked_for_first_as_has_come_in_a_row() -> None:
-    """A header would come late on a slow line, or a fast one would be asked for a little at a time."""
-    beginning, most = BEGINNING_BYTES // PIECE_BYTES, AHEAD_BYTES // PIECE_BYTES
-    assert first_until(0, PIECE_BYTES) == beginning
-    assert first_until(beginning - 1, PIECE_BYTES) == 2 * beginning - 1
-    assert first_until(3 * beginning, PIECE_BYTES) == 6 * beginning
-    assert first_until(10 * most, PIECE_BYTES) == 11 * most
-    assert first_until(0, 16 * BEGINNING_BYTES) == 1
+def test_what_comes_fast_is_asked_for_from_the_beginning_on() -> None:
+    """A parcel would be here as a whole before the second of its segments can be made."""
+    parcel, few, ahead = job(), FAST_BYTES // PIECE_BYTES, AHEAD_BYTES // PIECE_BYTES
+    here = [True] * few + [False] * 10 * ahead
+    parcel.tell_arrived(here)
+    assert parcel.to_hasten(here) == range(few, few + ahead)
+    assert not parcel.to_hasten(here)
+    here[few : 2 * few] = [True] * few
+    parcel.tell_arrived(here)
+    assert parcel.to_hasten(here) == range(few + ahead, 2 * few + ahead)  # each piece once
+    here[:-few] = [True] * (len(here) - few)
+    parcel.tell_arrived(here)
+    assert parcel.to_hasten(here) == range(len(here) - few, len(here))
 
 
-def test_each_piece_is_hastened_once() -> None:
-    """libtorrent would be told of thousands of pieces ten times a second; or one would never be asked for first."""
-    parcel, here = job(), [False] * 100
-    hastened: list[int] = []
-    while not all(here):
-        hastened += parcel.to_hasten(here)
-        first = here.index(False)
-        here[first] = here[min(first + 7, len(here) - 1)] = True
-    assert hastened == list(range(len(here)))
+def test_what_comes_slowly_is_not_hastened() -> None:
+    """Sites would ask for the same, and have less to give each other."""
+    parcel, few = job(), FAST_BYTES // PIECE_BYTES - 1
+    here = [True] * few + [False] * few
+    parcel.tell_arrived(here)
+    assert not parcel.to_hasten(here)
 
 
 def test_what_comes_in_order_anyway_is_not_hastened() -> None:
     """A cautious parcel would come faster than it may; an image in an order in which neighbours have nothing to give."""
-    cautious = job(cautious_bytes_per_s=1)
-    assert not cautious.to_hasten([False] * 9)
+    here = [True] * (FAST_BYTES // PIECE_BYTES) + [False]
+    cautious, image = job(cautious_bytes_per_s=1), job(streamed=False)
+    for each in (cautious, image):
+        each.tell_arrived(here)
+        assert not each.to_hasten(here)
     cautious.hurried = True
-    assert cautious.to_hasten([False] * 9) == range(9)
-    assert not job(streamed=False).to_hasten([False] * 9)
+    assert cautious.to_hasten(here) == range(len(here) - 1, len(here))
