@@ -40,6 +40,7 @@ QUICK: dict[str, str] = {
 """A minute for CI: what takes long is left out, or measured with an image that is named in the row."""
 LONG: dict[str, str] = {
     "parcels": "benchmarks.parcels:parcels",
+    "parcel_build": "benchmarks.parcels:parcel_build",
     "parcel_apply": "benchmarks.parcel_apply:parcel_apply",
     "parcel_apply-128mib": "benchmarks.parcel_apply:parcel_apply_small",
 }

@@ -138,20 +138,22 @@ def with_plain_initrd(source: Path) -> Path:
     return made
 
 
-def pairs(folder: Path) -> list[Pair]:
-    """All of them, built where they are not there yet."""
-    require(
-        "mmdebstrap", "mke2fs", "mksquashfs", "rsync", "zstd",
-        packages="mmdebstrap e2fsprogs squashfs-tools rsync zstd",
-    )  # fmt: skip
+def kernel_pair(folder: Path) -> Pair:
+    """The first of them, built where it is not there yet."""
+    require("mmdebstrap", "mke2fs", packages="mmdebstrap e2fsprogs")
     if os.geteuid():
         raise NotMeasurableError("building Debian's images needs root")
-    main = tree(folder, "main")
-    kernel = tree(folder, "kernel", _SINCE)
+    return Pair("kernel, ext4 rebuilt", ext4(tree(folder, "main")), ext4(tree(folder, "kernel", _SINCE)))
+
+
+def pairs(folder: Path) -> list[Pair]:
+    """All of them, likewise."""
+    require("mksquashfs", "rsync", "zstd", packages="squashfs-tools rsync zstd")
+    rebuilt = kernel_pair(folder)
+    main, kernel, old = tree(folder, "main"), tree(folder, "kernel", _SINCE), rebuilt.old
     fix = tree(folder, "fix", _SINCE, FOUR)
-    old = ext4(main)
     return [
-        Pair("kernel, ext4 rebuilt", old, ext4(kernel)),
+        rebuilt,
         Pair("kernel, ext4 evolved", old, evolved(old, kernel)),
         Pair("kernel, squashfs", squashfs(main), squashfs(kernel)),
         Pair("kernel, initrd stored", ext4(with_plain_initrd(main)), ext4(with_plain_initrd(kernel))),

@@ -12,13 +12,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from attrs import frozen
 
 from benchmarks.by_hand import require
 from benchmarks.nodes import workshop
-from benchmarks.parcel_images import Pair, pairs
+from benchmarks.parcel_images import Pair, kernel_pair, pairs
 from benchmarks.parcel_rivals import beside_rivals
 from benchmarks.rows import NotMeasurableError, Row, at_most
 from fruitd.maintainer.parcels.advice import advice_on
@@ -39,12 +40,22 @@ class Cost:
 def parcels() -> Iterable[Row]:
     """Every row of the table, pair by pair."""
     require("zstd", "xdelta3", packages="zstd xdelta3")
-    kept = os.environ.get("PARCEL_PAIRS")
-    if kept is not None:
-        yield from _rows(Path(kept))
-        return
-    with workshop() as folder:
+    with _place() as folder:
         yield from _rows(folder)
+
+
+def parcel_build() -> Iterable[Row]:
+    """What it takes to build the first of them, beside zstd; ten minutes."""
+    require("zstd", packages="zstd")
+    with _place() as folder:
+        pair, output = kernel_pair(folder), folder / "made"
+        parcel = _run(_builder(pair.old, pair.new, output), output)
+        yield from _building(pair, parcel, _run(_zstd(pair, output), output))
+
+
+def _place() -> AbstractContextManager[Path]:
+    kept = os.environ.get("PARCEL_PAIRS")
+    return nullcontext(Path(kept)) if kept else workshop()
 
 
 def _rows(folder: Path) -> Iterable[Row]:
@@ -53,10 +64,7 @@ def _rows(folder: Path) -> Iterable[Row]:
         output = folder / "made"
         parcel = _run(_builder(pair.old, pair.new, output), output)
         sizes[pair.name] = parcel.length_bytes
-        zstd = _run(
-            ["zstd", "-q", "-f", "-19", "--long=31", "-T2", f"--patch-from={pair.old}", str(pair.new), "-o", str(output)],
-            output,
-        )  # fmt: skip
+        zstd = _run(_zstd(pair, output), output)
         window = str(max(pair.old.stat().st_size, pair.new.stat().st_size))
         xdelta = _run(
             ["xdelta3", "-e", "-f", "-9", "-B", window, "-s", str(pair.old), str(pair.new), str(output)],
@@ -80,6 +88,10 @@ def _beside(pair: Pair, parcel: Cost, zstd: Cost, xdelta: Cost) -> Iterable[Row]
         yield at_most("parcel to zstd -19 patch", ratio, "x", 1.05, f"{own}; {zstd.length_bytes / 1e6:.2f}")
         ratio = parcel.length_bytes / xdelta.length_bytes
         yield at_most("parcel to xdelta3 -9", ratio, "x", 1.10, f"{own}; {xdelta.length_bytes / 1e6:.2f}")
+    yield from _building(pair, parcel, zstd)
+
+
+def _building(pair: Pair, parcel: Cost, zstd: Cost) -> Iterable[Row]:
     against = f"{pair.name}: {parcel.took_s:.0f} s, zstd -19 patch {zstd.took_s:.0f} s"
     yield at_most("parcel: time to build", parcel.took_s / zstd.took_s, "x", 1.0, against)
     yield at_most(
@@ -93,6 +105,12 @@ def _first_install(folder: Path) -> Row:
     whole = _run(["zstd", "-q", "-f", "-19", "-T1", str(image), "-o", str(output)], output)
     against = f"{parcel.length_bytes / 1e6:.2f} MB from nothing, zstd -19 {whole.length_bytes / 1e6:.2f}"
     return at_most("parcel: first install", parcel.length_bytes / whole.length_bytes, "x", 1.03, against)
+
+
+def _zstd(pair: Pair, output: Path) -> list[str]:
+    """A patch, on the same two cores."""
+    patch = ["zstd", "-q", "-f", "-19", "--long=31", "-T2", f"--patch-from={pair.old}"]
+    return [*patch, str(pair.new), "-o", str(output)]
 
 
 def _builder(old: Path | None, new: Path, output: Path) -> list[str]:

@@ -1,7 +1,7 @@
 """How the rest of an image comes: the cheapest way is chosen beforehand, and a parcel is carried into the slot. Pure.
 
-A parcel can never make a wrong image. What its segments make is compared with the image's signed hashes block by block; what is
-missing or wrong at its end is fetched from the image's own torrent; and the whole slot is read back as ever. So all that is
+A parcel can never make a wrong image. What its segments make is compared with the image's signed hashes; what is missing or wrong
+at its end is fetched from the image's own torrent; and the whole slot is read back as ever, each block of it. So all that is
 decided here is what is cheap: which way to begin with, and when to give it up for another.
 """
 
