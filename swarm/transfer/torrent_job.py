@@ -147,7 +147,7 @@ class TorrentJob:
     def tell_arrived(self, here: Sequence[bool]) -> list[PieceArrived]:
         """The pieces of a streamed job that were not told yet. `here`: one entry for each piece; none where nobody asked."""
         new = [piece for piece, has in enumerate(here) if has and piece not in self.told]
-        self.came_bytes = len(new) * self.piece_bytes
+        self.came_bytes = sum(piece not in self.prepared for piece in new) * self.piece_bytes
         self.told.update(new)
         return [PieceArrived(self.job.infohash, piece) for piece in new]
 

@@ -66,11 +66,13 @@ def test_what_comes_fast_is_asked_for_from_the_beginning_on() -> None:
     assert parcel.to_hasten(here) == range(len(here) - few, len(here))
 
 
-def test_what_comes_slowly_is_not_hastened() -> None:
-    """Sites would ask for the same, and have less to give each other."""
+@pytest.mark.parametrize("before", [0, 500])
+def test_what_comes_slowly_is_not_hastened(before: int) -> None:
+    """Sites would ask for the same, and have less to give each other; after a restart, too."""
     parcel, few = job(), FAST_BYTES // PIECE_BYTES - 1
-    here = [True] * few + [False] * few
-    parcel.tell_arrived(here)
+    parcel.prepared = frozenset(range(before))
+    here = [True] * (before + few) + [False] * few
+    assert len(parcel.tell_arrived(here)) == before + few
     assert not parcel.to_hasten(here)
 
 
