@@ -60,8 +60,7 @@ def _taken(
     plan, done = ReusePlan(leaf_hashes(image), len(image)), [0]
     descriptor = os.open(slot, os.O_RDONLY)
     try:
-        step = lambda count: done.append(count)  # noqa: E731
-        take_in_place(plan, descriptor, len(image), step, memo, overlook=overlook)
+        take_in_place(plan, descriptor, len(image), done.append, memo, overlook=overlook)
     finally:
         os.close(descriptor)
     assert sum(done) >= len(image)
