@@ -18,6 +18,7 @@ from attrs import field, frozen
 
 from bep35.metainfo import parse
 from fruitd.errors import RetryError, SlotError
+from fruitd.gnu_gzip import Packing
 from fruitd.slots.parcel_file import is_damaged, parts_of
 from fruitd.slots.past_cache import past_cache, write_whole
 from fruitd.slots.slot import open_exclusively
@@ -127,7 +128,7 @@ def make_segment(
         ):
             # Read ahead in single pages: in larger ones, the kernel counts every write of 16 KiB as one of the whole of it.
             os.posix_fadvise(newer.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
-            images = Images(_reader(older.fileno()), _reader(newer.fileno()))
+            images = Images(_reader(older.fileno()), _reader(newer.fileno()), Packing)
             _look_ahead(older.fileno(), parcel, segment, present)
             frame = Frame(read, segment.frame_bytes)
             with suppress(RefusedError):  # what it does not make counts as wrong

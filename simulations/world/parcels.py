@@ -59,10 +59,9 @@ def _header(image: Image, older: Image | None) -> Parcel:
         run = Run(first, min(SEGMENT_BLOCKS, len(image.blocks) - first))
         frame_bytes = sum(_cost_bytes(image, older, block) for block in range(run.block, run.end))
         output_bytes = run.count * BLOCK_BYTES
-        dictionary_bytes = output_bytes if older is not None else 0
         segments.append(
             Segment(
-                number, (run,), output_bytes, offset, frame_bytes, output_bytes, dictionary_bytes, 0, bytes(16), 0, 0, first
+                number, (run,), output_bytes, offset, frame_bytes, output_bytes, bytes(16), 0, 0, first
             )
         )  # fmt: skip
         offset += frame_bytes

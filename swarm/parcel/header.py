@@ -17,8 +17,6 @@ from swarm.parcel.frames import opened_frame
 from swarm.parcel.limits import (
     BLOCK_BYTES,
     CHECK_BYTES,
-    FRAME_BYTES_MAX,
-    FRESH_BYTES_MAX,
     HASH_BYTES,
     HEADER_BYTES_MAX,
     HEADER_FRAME_BYTES_MAX,
@@ -27,9 +25,9 @@ from swarm.parcel.limits import (
     SEGMENTS_MAX,
 )
 from swarm.parcel.numbers import NumberReader, put_number
-from swarm.parcel.recipe import Origin, Range, Recipe, RecipeReader, Run, Step, output_bytes_of
+from swarm.parcel.recipe import FreshFrame, Origin, Range, Recipe, RecipeReader, Run, Step, output_bytes_of
 
-MAGIC = b"fruitpc1"
+MAGIC = b"fruitpc2"
 PREFIX_BYTES = 16
 """Magic, and two numbers of four bytes, little-endian: the header's length as a frame, and opened."""
 NOTHING = bytes(HASH_BYTES)
@@ -46,13 +44,11 @@ class Segment:
     """The blocks that it makes; no other segment makes them."""
     output_bytes: int
     frame_offset: int
-    """Where its frame begins in the parcel."""
+    """Where its first frame begins in the parcel."""
     frame_bytes: int
-    """0: everything is copied or zero."""
+    """Of all its frames, which follow each other. 0: everything is copied or zero."""
     fresh_bytes: int
-    """What its frame opens to."""
-    dictionary_bytes: int
-    copied_bytes: int
+    """What they open to."""
     check: bytes
     """The first 16 bytes of SHA-256 of its output. Tells of a wrong older image; what is believed is the image's hash tree."""
     recipe_at: int = field(repr=False)
@@ -62,7 +58,7 @@ class Segment:
 
     @property
     def frame_end(self) -> int:
-        """The byte of the parcel after its frame."""
+        """The byte of the parcel after its last frame."""
         return self.frame_offset + self.frame_bytes
 
 
@@ -81,18 +77,21 @@ class Parcel:
     segments: tuple[Segment, ...] = field(repr=False)
     _header: bytes = field(repr=False)
 
-    def parts(self, segment: Segment) -> tuple[Iterator[Range], Iterator[Step]]:
-        """Dictionary ranges and steps of a segment. The first must be taken whole before the second is begun."""
+    def parts(self, segment: Segment) -> tuple[Iterator[FreshFrame], Iterator[Step]]:
+        """Frames and steps of a segment. The first must be taken whole before the second is begun."""
         reader = RecipeReader(self._header, segment.recipe_at, segment.recipe_end, segment.after)
         reader.runs(self.image_bytes)
-        return reader.dictionary(), reader.steps(segment.output_bytes)
+        return reader.frames(), reader.steps(segment.output_bytes)
 
     def sources(self, segment: Segment) -> Iterator[Range]:
         """What a segment reads of the two images, in order; ranges that follow each other are one."""
-        dictionary, steps = self.parts(segment)
+        frames, steps = self.parts(segment)
+        dictionaries = (
+            Range(part.source, part.end - part.source) for frame in frames for part in frame.dictionary
+        )
         copies = (Range(step.source, step.length_bytes) for step in steps if step.origin is Origin.COPY)
         last = None
-        for part in chain(dictionary, copies):
+        for part in chain(dictionaries, copies):
             if last is not None and last.end == part.source:
                 last = Range(last.source, last.length_bytes + part.length_bytes)
             else:
@@ -104,8 +103,8 @@ class Parcel:
 
     def recipe(self, segment: Segment) -> Recipe:
         """All of a segment's recipe at once: up to some 10 MiB of objects. For people and tests."""
-        dictionary, steps = self.parts(segment)
-        return Recipe(segment.runs, tuple(dictionary), tuple(steps))
+        frames, steps = self.parts(segment)
+        return Recipe(segment.runs, tuple(frames), tuple(steps))
 
 
 @frozen
@@ -113,7 +112,6 @@ class Made:
     """One segment as its builder tells of it."""
 
     recipe: Recipe
-    frame_bytes: int
     check: bytes
 
 
@@ -135,8 +133,6 @@ def encode_head(
         encoded = made.recipe.encode(after)
         after = made.recipe.runs[-1].end
         put_number(table, len(encoded))
-        put_number(table, made.frame_bytes)
-        put_number(table, made.recipe.fresh_bytes)
         recipes += encoded
     header = bytearray(image_root + from_root)
     put_number(header, image_bytes)
@@ -200,27 +196,19 @@ def _segments(
     numbers: NumberReader, image_bytes: int, from_bytes: int, frame_offset: int
 ) -> tuple[Segment, ...]:
     count = numbers.count("segments", 1, SEGMENTS_MAX)
-    table = [
-        (
-            numbers.count("length of a recipe", 1, RECIPE_BYTES_MAX),
-            numbers.count("length of a frame", 0, FRAME_BYTES_MAX),
-            numbers.count("what a frame opens to", 0, FRESH_BYTES_MAX),
-        )
-        for _ in range(count)
-    ]
+    table = [numbers.count("length of a recipe", 1, RECIPE_BYTES_MAX) for _ in range(count)]
     checks = numbers.raw(CHECK_BYTES * count, "its checks")
     judge = _Judge(image_bytes, from_bytes)
     segments, after = [], 0
-    for number, (recipe_bytes, frame_bytes, fresh_bytes) in enumerate(table):
+    for number, recipe_bytes in enumerate(table):
         at = numbers.at
-        numbers.raw(recipe_bytes, "a recipe")
+        numbers.skip(recipe_bytes, "a recipe")
         reader = RecipeReader(numbers.data, at, numbers.at, after)
-        runs, output_bytes, dictionary_bytes, copied_bytes = judge.judge(reader, frame_bytes, fresh_bytes)
+        runs, output_bytes, frame_bytes, fresh_bytes = judge.judge(reader)
         check = checks[CHECK_BYTES * number :][:CHECK_BYTES]
         segments.append(
             Segment(
-                number, runs, output_bytes, frame_offset, frame_bytes, fresh_bytes, dictionary_bytes, copied_bytes,
-                check, at, numbers.at, after,
+                number, runs, output_bytes, frame_offset, frame_bytes, fresh_bytes, check, at, numbers.at, after
             )
         )  # fmt: skip
         frame_offset += frame_bytes
@@ -240,31 +228,32 @@ class _Judge:
         self._made = bytearray(-(-image_bytes // BLOCK_BYTES))
         """A byte for each block: 1 once it is made."""
 
-    def judge(
-        self, reader: RecipeReader, frame_bytes: int, fresh_bytes: int
-    ) -> tuple[tuple[Run, ...], int, int, int]:
-        """One recipe: its blocks, and how many bytes it makes, takes as dictionary and copies."""
+    def judge(self, reader: RecipeReader) -> tuple[tuple[Run, ...], int, int, int]:
+        """One recipe: its blocks, how many bytes they have, and the lengths of its frames and of what they open to."""
         runs = reader.runs(self._image_bytes)
         output_bytes = output_bytes_of(runs, self._image_bytes)
-        dictionary_bytes = copied_bytes = fresh = 0
-        for part in reader.dictionary():
-            self._check_source(part.source, part.length_bytes)
-            dictionary_bytes += part.length_bytes
+        frame_bytes = fresh_bytes = taken_bytes = 0
+        for frame in reader.frames():
+            for part in frame.dictionary:
+                self._check_source(part.source, part.end)
+            frame_bytes += frame.frame_bytes
+            fresh_bytes += frame.fresh_bytes
         for step in reader.steps(output_bytes):
             if step.origin is Origin.FRESH:
-                fresh += step.length_bytes
+                taken_bytes += step.length_bytes
+            elif step.origin is Origin.PACKED:
+                taken_bytes += step.text_bytes
             elif step.origin is Origin.COPY:
-                self._check_source(step.source, step.length_bytes)
-                copied_bytes += step.length_bytes
-        if fresh != fresh_bytes or bool(fresh_bytes) != bool(frame_bytes):
-            raise RefusedError(f"parcel: a frame opens to {fresh_bytes} bytes, its recipe takes {fresh}")
-        if dictionary_bytes and not frame_bytes:
-            raise RefusedError("parcel: a dictionary for a segment without a frame")
+                self._check_source(step.source, step.source + step.length_bytes)
+        if taken_bytes != fresh_bytes:
+            raise RefusedError(
+                f"parcel: frames open to {fresh_bytes} bytes, their recipe takes {taken_bytes}"
+            )
         for run in runs:
             if self._made.find(1, run.block, run.end) != -1:
                 raise RefusedError("parcel makes a block twice")
             self._made[run.block : run.end] = b"\1" * run.count
-        return runs, output_bytes, dictionary_bytes, copied_bytes
+        return runs, output_bytes, frame_bytes, fresh_bytes
 
     def check_whole(self) -> None:
         """Raise `RefusedError` unless every block is made."""
@@ -272,8 +261,7 @@ class _Judge:
         if missing != -1:
             raise RefusedError(f"parcel makes no block {missing}")
 
-    def _check_source(self, source: int, length_bytes: int) -> None:
-        end = source + length_bytes
+    def _check_source(self, source: int, end: int) -> None:
         if source >= 0 and end <= self._from_bytes:
             return
         source, end = source - self._from_bytes, end - self._from_bytes

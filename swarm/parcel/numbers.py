@@ -65,9 +65,13 @@ class NumberReader:
             raise RefusedError(f"parcel: {what} is {value}, allowed are {least} to {most}")
         return value
 
-    def raw(self, length: int, what: str) -> bytes:
-        """The next `length` bytes as they are."""
+    def skip(self, length: int, what: str) -> None:
+        """Go on behind the next `length` bytes."""
         if self.end - self.at < length:
             raise RefusedError(f"parcel ends within {what}")
         self.at += length
+
+    def raw(self, length: int, what: str) -> bytes:
+        """The next `length` bytes as they are."""
+        self.skip(length, what)
         return bytes(self.data[self.at - length : self.at])

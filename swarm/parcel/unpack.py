@@ -6,25 +6,43 @@ by block. A wrong byte in the older image spoils the blocks that use it and no o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import TypeAlias
+import zlib
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from typing import Protocol, TypeAlias
 
 from attrs import frozen
 
 from swarm.errors import RefusedError
-from swarm.parcel.frames import STORED_BYTES_MAX, Frame, FrameOpener
+from swarm.parcel.frames import STORED_BYTES_MAX, Frame, FrameOpener, OpenFrame
 from swarm.parcel.header import Parcel, Segment
 from swarm.parcel.limits import BLOCK_BYTES
-from swarm.parcel.recipe import Origin, Range
+from swarm.parcel.recipe import FreshFrame, Origin, Range
 
 _PART_BLOCKS = 16
 """So many are made at once. Fewer cost calls; more only cost memory."""
 PART_BYTES = _PART_BLOCKS * BLOCK_BYTES
 _ZEROS = bytes(PART_BYTES)
+_TEXT_BYTES = 32 * 1024
+_DEFLATED_BYTES = 16 * 1024
+"""What is to be packed, and what is to be inflated, goes from hand to hand in pieces of this size."""
 ReadInto = Callable[[int, memoryview], None]
 """Fills the buffer with the bytes from an offset on, or raises whatever its caller expects of it."""
 Part: TypeAlias = tuple[int, memoryview]
 """The number of a block, and the bytes of that one and some that follow."""
+
+
+class Packing(Protocol):
+    """Something that gzip is packing."""
+
+    def take(self, into: memoryview) -> bool:
+        """Fill this with what comes next of the deflate stream and of the eight bytes behind it; False where it cannot be had."""
+
+    def end(self) -> bool:
+        """Be done with it. Was that all of it?"""
+
+
+Pack = Callable[[int, Iterator[memoryview]], Packing]
+"""Begins to pack with a level, as GNU gzip does, bit for bit; what is to be packed comes in pieces, each used before the next."""
 
 
 @frozen
@@ -35,11 +53,13 @@ class Images:
     """The older image; never called for a parcel that is from nothing."""
     read_made: ReadInto
     """The new image, where earlier segments have made it."""
+    pack: Pack | None = None
+    """None: what is to be packed is left out."""
 
 
 class Unpacker:
-    """Makes the blocks of one segment after the other, always in the same memory: that of a `FrameOpener`, which is the
-    dictionary and what the frame opens to."""
+    """Makes the blocks of one segment after the other, always in the same memory: that of a `FrameOpener`, which is a
+    dictionary and what its frame opens to."""
 
     def __init__(self) -> None:
         self._opener = FrameOpener()
@@ -47,12 +67,13 @@ class Unpacker:
     def parts(
         self, parcel: Parcel, segment: Segment, frame: Frame, images: Images, room: Iterator[memoryview]
     ) -> Iterator[Part]:
-        """The blocks of a segment, in the order of its runs. One segment at a time; no part depends on what is done with another.
+        """The blocks of a segment, in the order of its runs, but for parts that need what cannot be packed here. One segment at a
+        time; no part depends on what is done with another.
 
         Args:
             parcel: as `decode_head` gave it.
             segment: one of its segments; all that come before it have been made.
-            frame: bytes `frame_offset` to `frame_end` of the parcel.
+            frame: bytes `frame_offset` to `frame_end` of the parcel: all frames of the segment.
             images: see there.
             room: asked, for each part, for `PART_BYTES` to make it in.
 
@@ -64,36 +85,123 @@ class Unpacker:
             raise RefusedError(
                 f"parcel: a frame of {frame.length_bytes} bytes, expected are {segment.frame_bytes}"
             )
-        ranges, steps = parcel.parts(segment)
-        dictionary = tuple(ranges)  # to the end, or what follows would not be the steps
+        frames, steps = parcel.parts(segment)
         read = _source_reader(parcel, images)
-        fresh = None
-        if segment.fresh_bytes:
-            before = _dictionary(dictionary, read)
-            fresh = self._opener.open(frame, segment.fresh_bytes, before, segment.dictionary_bytes)
+        # A tuple: unless the frames are read to their end, what follows are not the steps.
+        fresh = _Fresh(self._opener, tuple(frames), frame, read)
+        packed = _Packed(fresh, images.pack)
         origin, left, source = Origin.ZEROS, 0, 0
-        for run in segment.runs:
-            for first in range(run.block, run.end, _PART_BLOCKS):
-                end_bytes = min(min(first + _PART_BLOCKS, run.end) * BLOCK_BYTES, parcel.image_bytes)
-                part, at = next(room)[: end_bytes - first * BLOCK_BYTES], 0
-                while at < len(part):
-                    if not left:
-                        step = next(steps)
-                        origin, left, source = step.origin, step.length_bytes, step.source
-                    length = min(left, len(part) - at)
-                    into = part[at : at + length]
-                    if origin is Origin.COPY:
-                        read(source, into)
-                        source += length
-                    elif origin is Origin.FRESH and fresh is not None:
-                        fresh.take(into)
-                    else:
-                        into[:] = _ZEROS[:length]
-                    at += length
-                    left -= length
-                yield first, part
-        if fresh is not None:
+        try:
+            for run in segment.runs:
+                for first in range(run.block, run.end, _PART_BLOCKS):
+                    end_bytes = min(min(first + _PART_BLOCKS, run.end) * BLOCK_BYTES, parcel.image_bytes)
+                    part, at = next(room)[: end_bytes - first * BLOCK_BYTES], 0
+                    whole = True
+                    while at < len(part):
+                        if not left:
+                            step = next(steps)
+                            origin, left, source = step.origin, step.length_bytes, step.source
+                            if origin is Origin.PACKED:
+                                packed.begin(step.level, step.text_bytes)
+                        length = min(left, len(part) - at)
+                        into = part[at : at + length]
+                        at += length
+                        left -= length
+                        if origin is Origin.COPY:
+                            read(source, into)
+                            source += length
+                        elif origin is Origin.FRESH:
+                            fresh.take(into)
+                        elif origin is Origin.PACKED:
+                            whole = packed.take(into) and whole
+                            if not left:
+                                whole = packed.end() and whole
+                        else:
+                            into[:] = _ZEROS[:length]
+                    if whole:
+                        yield first, part
             fresh.end()
+        finally:
+            packed.leave()
+
+
+class _Fresh:
+    """What a segment's frames open to, one after the other."""
+
+    def __init__(
+        self, opener: FrameOpener, frames: Sequence[FreshFrame], frame: Frame, read: ReadInto
+    ) -> None:
+        self._opener = opener
+        self._frames = iter(frames)
+        self._all = frame
+        self._read = read
+        self._at = 0
+        self._left = 0
+        self._open: OpenFrame | None = None
+
+    def take(self, into: memoryview) -> None:
+        """Fill this with what comes next."""
+        while into:
+            if not self._left:
+                self._next()
+            assert self._open is not None
+            length_bytes = min(len(into), self._left)
+            self._open.take(into[:length_bytes])
+            self._left -= length_bytes
+            into = into[length_bytes:]
+
+    def end(self) -> None:
+        """Everything is taken: is it?"""
+        if self._open is not None:
+            self._open.end()
+
+    def _next(self) -> None:
+        self.end()
+        coming, offset = next(self._frames), self._at
+        frame = Frame(lambda at, length_bytes: self._all.read(offset + at, length_bytes), coming.frame_bytes)
+        before = _dictionary(coming.dictionary, self._read)
+        self._open = self._opener.open(frame, coming.fresh_bytes, before, coming.dictionary_bytes)
+        self._at += coming.frame_bytes
+        self._left = coming.fresh_bytes
+
+
+class _Packed:
+    """What gzip makes of fresh bytes."""
+
+    def __init__(self, fresh: _Fresh, pack: Pack | None) -> None:
+        self._fresh = fresh
+        self._pack = pack
+        self._text = self._next_text(0)
+        self._packing: Packing | None = None
+
+    def begin(self, level: int, text_bytes: int) -> None:
+        """Begin with the next bytes."""
+        self._text = self._next_text(text_bytes)
+        self._packing = self._pack(level, self._text) if self._pack is not None else None
+
+    def take(self, into: memoryview) -> bool:
+        """See `Packing`."""
+        return self._packing is not None and self._packing.take(into)
+
+    def end(self) -> bool:
+        """See `Packing`. What follows in the frames is fresh again."""
+        for _ in self._text:
+            """Nobody wanted it; what follows does not begin before its end."""
+        return self.leave()
+
+    def leave(self) -> bool:
+        """The same, where nothing follows."""
+        packing, self._packing = self._packing, None
+        self._text.close()
+        return packing is not None and packing.end()
+
+    def _next_text(self, length_bytes: int) -> Generator[memoryview, None, None]:
+        buffer = memoryview(bytearray(min(length_bytes, _TEXT_BYTES)))
+        while length_bytes:
+            piece = buffer[:length_bytes]
+            self._fresh.take(piece)
+            length_bytes -= len(piece)
+            yield piece
 
 
 def _source_reader(parcel: Parcel, images: Images) -> ReadInto:
@@ -109,14 +217,68 @@ def _source_reader(parcel: Parcel, images: Images) -> ReadInto:
 def _dictionary(ranges: Iterable[Range], read: ReadInto) -> Iterator[memoryview]:
     """What its ranges hold, one after the other, in parts that `FrameOpener` takes; each is written over by the next."""
     buffer, at = memoryview(bytearray(STORED_BYTES_MAX)), 0
+    last, stream = None, _Inflated(read, Range(0, 0))
     for part in ranges:
-        source = part.source
-        while source < part.end:
-            length_bytes = min(part.end - source, STORED_BYTES_MAX - at)
-            read(source, buffer[at : at + length_bytes])
-            source, at = source + length_bytes, at + length_bytes
+        if part.packed_bytes:
+            if not part.goes_on(last):
+                stream = _Inflated(read, part)
+            stream.skip_to(part.skipped_bytes)
+        last, done = part, 0
+        while done < part.length_bytes:
+            length_bytes = min(part.length_bytes - done, STORED_BYTES_MAX - at)
+            into = buffer[at : at + length_bytes]
+            if part.packed_bytes:
+                stream.take(into)
+            else:
+                read(part.source + done, into)
+            done, at = done + length_bytes, at + length_bytes
             if at == STORED_BYTES_MAX:
                 yield buffer
                 at = 0
     if at:
         yield buffer[:at]
+
+
+class _Inflated:
+    """What a deflate stream in an image opens to, from its beginning on; zeros from where it is damaged or ends."""
+
+    def __init__(self, read: ReadInto, stream: Range) -> None:
+        self._read = read
+        self._at, self._end = stream.source, stream.end
+        self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        self._waiting = b""
+        self._damaged = False
+        self._opened_bytes = 0
+
+    def skip_to(self, opened_bytes: int) -> None:
+        """Go on with this byte; not back."""
+        scratch = memoryview(bytearray(_DEFLATED_BYTES))
+        while self._opened_bytes < opened_bytes:
+            self.take(scratch[: opened_bytes - self._opened_bytes])
+
+    def take(self, into: memoryview) -> None:
+        """Fill this with what comes next."""
+        self._opened_bytes += len(into)
+        while into:
+            piece = self._next(len(into)) or _ZEROS[: len(into)]
+            into[: len(piece)] = piece
+            into = into[len(piece) :]
+
+    def _next(self, most_bytes: int) -> bytes:
+        """Some of it; nothing at its end."""
+        try:
+            while not (self._inflater.eof or self._damaged):
+                piece = self._inflater.decompress(self._waiting, most_bytes)
+                self._waiting = self._inflater.unconsumed_tail
+                if piece:
+                    return piece
+                if not self._waiting:
+                    more = memoryview(bytearray(min(self._end - self._at, _DEFLATED_BYTES)))
+                    if not more:
+                        break
+                    self._read(self._at, more)
+                    self._at += len(more)
+                    self._waiting = bytes(more)
+        except zlib.error:
+            self._damaged = True
+        return b""

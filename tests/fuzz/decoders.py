@@ -389,6 +389,9 @@ def decoders() -> list[Decoder]:
         # A header may tell of 64 GiB (a byte for each block: 4 MiB) and open to 4 MiB; a segment to 8, with a dictionary of 8.
         Decoder("parcel", parcels.whole, parcels.good(), memory_bytes_max=10 * MIB),
         Decoder("parcel header", parcels.header, parcels.headers(), memory_bytes_max=6 * MIB),
+        Decoder(
+            "parcel's older image", parcels.older(), [parcels.OLDER.read_bytes()], memory_bytes_max=26 * MIB
+        ),
         Decoder("parcel segment", parcels.segment(), parcels.frames(), memory_bytes_max=26 * MIB),
         Decoder("API", _api(), REQUESTS, errors=(), memory_bytes_max=4 * MIB, weight=0.5),
     ]

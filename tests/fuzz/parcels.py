@@ -19,6 +19,7 @@ from swarm.parcel.unpack import Images, Unpacker
 from tests.swarm.parcel.makers import ROOM, decoded
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "parcel"
+OLDER = VECTORS / "older.bin"
 UNPACKER = Unpacker()
 BLOCKS_MAX = 64
 """Blocks of a segment that are taken: what is beyond is the same loop again."""
@@ -40,7 +41,7 @@ def headers() -> list[bytes]:
 
 
 def frames() -> list[bytes]:
-    """The frames of the first one's second segment, and others that open to other lengths."""
+    """The frame of the first one's first segment, and others that open to other lengths."""
     raw = good()[0]
     frame = _frame(raw, decoded(raw), 0)
     bomb = zstandard.ZstdCompressor(level=1).compress(bytes(200 * 1024 * 1024))
@@ -69,6 +70,23 @@ def segment() -> Callable[[bytes], None]:
     def read(data: bytes) -> None:
         changed = attrs.evolve(parcel.segments[0], frame_bytes=len(data))
         for _ in UNPACKER.parts(parcel, changed, held(data), Images(_nothing, _nothing), ROOM):
+            pass
+
+    return read
+
+
+def older() -> Callable[[bytes], None]:
+    """Make a segment, by its good frames, of an older image that is another one."""
+    raw = good()[1]
+    parcel = decoded(raw)
+    segment = parcel.segments[-1]
+    frames = held(_frame(raw, parcel, segment.number))
+
+    def read(data: bytes) -> None:
+        def read_old(offset: int, into: memoryview) -> None:
+            into[:] = data[offset : offset + len(into)].ljust(len(into), b"\0")
+
+        for _ in UNPACKER.parts(parcel, segment, frames, Images(read_old, _nothing), ROOM):
             pass
 
     return read

@@ -22,8 +22,9 @@ from attrs import frozen
 from fruitd.amounts import line, size
 from fruitd.maintainer.parcels.build import BuiltParcel
 from fruitd.maintainer.parcels.mapping import Data, mapped
-from fruitd.maintainer.parcels.movement import Span, spans_of
+from fruitd.maintainer.parcels.movement import spans_of
 from fruitd.maintainer.parcels.packing import Packer
+from fruitd.maintainer.parcels.spans import Span
 from swarm.parcel.recipe import Origin
 
 SHARE_MIN = 0.05
@@ -173,7 +174,7 @@ _OPENERS: dict[str, Callable[[], _Opener]] = {"zstd": _zstd, "gzip": _gzip, "xz"
 
 def _packed_bytes(old: bytes, new: bytes) -> int:
     packer = Packer(old, new, spans_of(old, new), threads=1, level=_LEVEL)
-    return sum(packed.made.frame_bytes for packed in packer.packed())
+    return sum(packed.made.recipe.frame_bytes for packed in packer.packed())
 
 
 def _path_at(image: Path, at: int) -> str:

@@ -14,10 +14,13 @@ from attrs import frozen
 
 import bep35.merkle
 from fruitd.errors import RefusedError
+from fruitd.gnu_gzip import Packing
 from fruitd.maintainer.mistakes import as_refusals
+from fruitd.maintainer.parcels.gzipped import Inside, looked_into
 from fruitd.maintainer.parcels.mapping import Data, forget, mapped
-from fruitd.maintainer.parcels.movement import Span, spans_of
+from fruitd.maintainer.parcels.movement import spans_of
 from fruitd.maintainer.parcels.packing import LEVEL, Packer
+from fruitd.maintainer.parcels.spans import Span
 from swarm.parcel.frames import held
 from swarm.parcel.header import NOTHING, Made, check_of, decode_head, encode_head, head_bytes_of
 from swarm.parcel.limits import BLOCK_BYTES
@@ -45,8 +48,12 @@ class BuiltParcel:
     zero_bytes: int
     fresh_bytes: int
     """What had to be packed."""
+    members: int
+    """Files in gzip that are packed anew by the node, of what they hold."""
+    member_bytes: int
+    """What those have in the image."""
     packed_bytes: int
-    """What that came to."""
+    """What all that came to."""
     fresh: tuple[Span, ...]
     """Where the fresh bytes lie in the image."""
 
@@ -115,16 +122,18 @@ class _Build:
         looking = len(self.old) + 2 * len(self.new)
         total = (1 + _PACKING_SHARE) * looking
         spans = spans_of(self.old, self.new, lambda done: self._tell(done, total))
-        by_origin = {o: sum(s.length_bytes for s in spans if s.origin is o) for o in Origin}
-        fresh_bytes = by_origin[Origin.FRESH]
         unnamed = output.with_name(f".{output.name}.{secrets.token_hex(8)}")
         frames = unnamed.with_name(unnamed.name + ".frames")
         try:
-            with open(frames, "w+b") as spool:
+            with (
+                open(frames, "w+b") as spool,
+                looked_into(self.old, self.new, spans, output.parent, self.threads) as (spans, inside),
+            ):
                 made = self._pack(
                     spans,
+                    inside,
                     spool,
-                    lambda done: self._tell(looking + _PACKING_SHARE * looking * done // fresh_bytes, total),
+                    lambda share: self._tell(looking + int(_PACKING_SHARE * looking * share), total),
                 )
                 head = encode_head(self.image_root, len(self.new), self.from_root, len(self.old), made)
                 spool.seek(0)
@@ -139,6 +148,7 @@ class _Build:
         finally:
             frames.unlink(missing_ok=True)
             unnamed.unlink(missing_ok=True)
+        by_origin = {o: sum(s.length_bytes for s in spans if s.origin is o) for o in Origin}
         return BuiltParcel(
             image=image,
             older=older,
@@ -148,22 +158,28 @@ class _Build:
             from_root=self.from_root,
             copied_bytes=by_origin[Origin.COPY],
             zero_bytes=by_origin[Origin.ZEROS],
-            fresh_bytes=fresh_bytes,
-            packed_bytes=sum(m.frame_bytes for m in made),
+            fresh_bytes=by_origin[Origin.FRESH],
+            members=sum(s.origin is Origin.PACKED for s in spans),
+            member_bytes=by_origin[Origin.PACKED],
+            packed_bytes=sum(m.recipe.frame_bytes for m in made),
             fresh=tuple(s for s in spans if s.origin is Origin.FRESH),
         )
 
-    def _pack(self, spans: list[Span], spool: IO[bytes], tell: Callable[[int], None]) -> list[Made]:
-        packer = Packer(self.old, self.new, spans, threads=self.threads, level=self.level)
+    def _pack(
+        self, spans: list[Span], inside: Inside, spool: IO[bytes], tell: Callable[[float], None]
+    ) -> list[Made]:
+        packer = Packer(self.old, self.new, spans, inside, threads=self.threads, level=self.level)
+        fresh_bytes = sum(s.length_bytes for s in spans if s.origin is Origin.FRESH)
+        fresh_bytes += sum(s.member.text_bytes for s in spans if s.member is not None)
         made: list[Made] = []
         done = 0
         for packed in packer.packed():
-            spool.write(packed.frame)
-            forget(self.old, self.new)
+            spool.write(packed.frames)
+            forget(self.old, self.new, inside.old, inside.new)
             made.append(packed.made)
-            if packed.frame:
+            if packed.frames:
                 done += packed.made.recipe.fresh_bytes
-                tell(done)
+                tell(done / fresh_bytes)
         return made
 
     def _prove(self, file: IO[bytes]) -> None:
@@ -173,13 +189,13 @@ class _Build:
         file.seek(0)
         prefix = file.read(16)
         parcel = decode_head(prefix + file.read(head_bytes_of(prefix) - len(prefix)), length_bytes)
-        images, unpacker = Images(_reader(self.old), _reader(self.new)), Unpacker()
+        images, unpacker = Images(_reader(self.old), _reader(self.new), Packing), Unpacker()
         room = itertools.repeat(memoryview(bytearray(PART_BYTES)))
         for segment in parcel.segments:
             file.seek(segment.frame_offset)
-            frame = held(file.read(segment.frame_bytes))
+            frames = held(file.read(segment.frame_bytes))
             output = bytearray()
-            for _, part in unpacker.parts(parcel, segment, frame, images, room):
+            for _, part in unpacker.parts(parcel, segment, frames, images, room):
                 output += part
             expected = b"".join(
                 self.new[run.block * BLOCK_BYTES : run.end * BLOCK_BYTES] for run in segment.runs

@@ -1,12 +1,15 @@
-"""Cutting a new image into segments: what is only copied or zero first, then the blocks with fresh bytes, close together."""
+"""Cutting a new image into segments: what is only copied or zero first, then the blocks with fresh bytes, close together.
+
+All blocks that a member in gzip touches are made by one segment, however much that has to open for it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from attrs import frozen
 
-from fruitd.maintainer.parcels.movement import Span
+from fruitd.maintainer.parcels.spans import Span
 from swarm.parcel.limits import BLOCK_BYTES, FRESH_BYTES_MAX, OUTPUT_BYTES_MAX
 from swarm.parcel.recipe import Origin, Run, Step
 
@@ -14,47 +17,81 @@ BLOCKS_MAX = OUTPUT_BYTES_MAX // BLOCK_BYTES
 
 
 @frozen
+class Piece:
+    """Fresh bytes."""
+
+    at: int
+    end: int
+    inside: bool
+    """They lie among the texts of the new image's members, not in the image."""
+
+
+@frozen
 class Draft:
-    """A segment before its dictionary is chosen."""
+    """A segment before its dictionaries are chosen."""
 
     runs: tuple[Run, ...]
     steps: tuple[Step, ...]
-    fresh: tuple[Span, ...]
+    frames: tuple[tuple[Piece, ...], ...]
+    """What each of its frames is to open to."""
 
 
 def drafts_of(
     spans: Sequence[Span], image_bytes: int, fresh_bytes_max: int = FRESH_BYTES_MAX
 ) -> Iterator[Draft]:
     """Segments that make every block once, in the order in which they are to be made."""
-    fresh_in = _fresh_in(spans, image_bytes)
-    quiet = [block for block, fresh_bytes in enumerate(fresh_in) if not fresh_bytes]
-    busy = [block for block, fresh_bytes in enumerate(fresh_in) if fresh_bytes]
-    walk = _Walk(spans, image_bytes)
-    for blocks in (*_bundles(quiet, fresh_in, 1), *_bundles(busy, fresh_in, fresh_bytes_max)):
+    load = _Load(spans, image_bytes)
+    walk = _Walk(spans, image_bytes, fresh_bytes_max)
+    for blocks in (*load.bundles(1, busy=False), *load.bundles(fresh_bytes_max, busy=True)):
         yield walk.draft(_runs(blocks))
 
 
-def _fresh_in(spans: Sequence[Span], image_bytes: int) -> list[int]:
-    fresh_in = [0] * -(-image_bytes // BLOCK_BYTES)
-    for span in spans:
-        if span.origin is Origin.FRESH:
-            for block in range(span.at // BLOCK_BYTES, -(-span.end // BLOCK_BYTES)):
-                start = max(span.at, block * BLOCK_BYTES)
-                fresh_in[block] += min(span.end, (block + 1) * BLOCK_BYTES) - start
-    return fresh_in
+class _Load:
+    """What frames have to open to for each block."""
 
+    def __init__(self, spans: Sequence[Span], image_bytes: int) -> None:
+        blocks = -(-image_bytes // BLOCK_BYTES)
+        self._fresh_bytes = [0] * blocks
+        self._tied = bytearray(blocks)
+        """1: a member goes on here that began in the block before."""
+        for span in spans:
+            touched = range(span.at // BLOCK_BYTES, -(-span.end // BLOCK_BYTES))
+            if span.member is not None:
+                self._fresh_bytes[touched.start] += span.member.text_bytes
+                self._tied[touched.start + 1 : touched.stop] = b"\1" * (len(touched) - 1)
+            elif span.origin is Origin.FRESH:
+                for block in touched:
+                    start = max(span.at, block * BLOCK_BYTES)
+                    self._fresh_bytes[block] += min(span.end, (block + 1) * BLOCK_BYTES) - start
 
-def _bundles(blocks: Iterable[int], fresh_in: Sequence[int], fresh_bytes_max: int) -> Iterator[list[int]]:
-    bundle: list[int] = []
-    fresh_bytes = 0
-    for block in blocks:
-        if len(bundle) == BLOCKS_MAX or fresh_bytes + fresh_in[block] > fresh_bytes_max:
+    def bundles(self, fresh_bytes_max: int, *, busy: bool) -> Iterator[list[int]]:
+        """The blocks with fresh bytes, or those without, as many together as go into a segment."""
+        bundle: list[int] = []
+        fresh_bytes = 0
+        for group in self._groups(busy=busy):
+            group_bytes = sum(self._fresh_bytes[block] for block in group)
+            if bundle and (
+                len(bundle) + len(group) > BLOCKS_MAX or fresh_bytes + group_bytes > fresh_bytes_max
+            ):
+                yield bundle
+                bundle, fresh_bytes = [], 0
+            bundle += group
+            fresh_bytes += group_bytes
+        if bundle:
             yield bundle
-            bundle, fresh_bytes = [], 0
-        bundle.append(block)
-        fresh_bytes += fresh_in[block]
-    if bundle:
-        yield bundle
+
+    def _groups(self, *, busy: bool) -> Iterator[list[int]]:
+        """Blocks that one segment has to make together."""
+        group: list[int] = []
+        for block, (fresh_bytes, tied) in enumerate(zip(self._fresh_bytes, self._tied, strict=True)):
+            if tied:
+                group += [block] if group else []
+                continue
+            if group:
+                yield group
+            group = [block] if bool(fresh_bytes) is busy else []
+        if group:
+            yield group
 
 
 def _runs(blocks: Sequence[int]) -> tuple[Run, ...]:
@@ -70,9 +107,10 @@ def _runs(blocks: Sequence[int]) -> tuple[Run, ...]:
 class _Walk:
     """Looks up spans by their place; runs come mostly in rising order."""
 
-    def __init__(self, spans: Sequence[Span], image_bytes: int) -> None:
+    def __init__(self, spans: Sequence[Span], image_bytes: int, frame_bytes_max: int) -> None:
         self._spans = spans
         self._image_bytes = image_bytes
+        self._frame_bytes_max = frame_bytes_max
         self._number = 0
 
     def draft(self, runs: tuple[Run, ...]) -> Draft:
@@ -80,13 +118,38 @@ class _Walk:
         steps: list[Step] = []
         for part in parts:
             last = steps[-1] if steps else None
-            if last is not None and last.origin is part.origin and part.origin is not Origin.COPY:
+            if part.member is not None:
+                steps.append(
+                    Step(
+                        part.origin,
+                        part.length_bytes,
+                        text_bytes=part.member.text_bytes,
+                        level=part.member.level,
+                    )
+                )
+            elif last is not None and last.origin is part.origin and part.origin is not Origin.COPY:
                 steps[-1] = Step(part.origin, last.length_bytes + part.length_bytes)
             elif last is not None and part.origin is Origin.COPY and _continues(last, part):
                 steps[-1] = Step(part.origin, last.length_bytes + part.length_bytes, last.source)
             else:
                 steps.append(Step(part.origin, part.length_bytes, part.source))
-        return Draft(runs, tuple(steps), tuple(part for part in parts if part.origin is Origin.FRESH))
+        return Draft(runs, tuple(steps), tuple(self._frames(parts)))
+
+    def _frames(self, parts: Sequence[Span]) -> Iterator[tuple[Piece, ...]]:
+        frame: list[Piece] = []
+        left = self._frame_bytes_max
+        for part in parts:
+            member = part.member
+            at, end = (member.text_at, member.text_end) if member is not None else (part.at, part.end)
+            while at < end and part.origin in (Origin.FRESH, Origin.PACKED):
+                frame.append(Piece(at, min(end, at + left), member is not None))
+                left -= frame[-1].end - at
+                at = frame[-1].end
+                if not left:
+                    yield tuple(frame)
+                    frame, left = [], self._frame_bytes_max
+        if frame:
+            yield tuple(frame)
 
     def _parts(self, run: Run) -> Iterator[Span]:
         at, end = run.block * BLOCK_BYTES, min(run.end * BLOCK_BYTES, self._image_bytes)
@@ -99,7 +162,7 @@ class _Walk:
                 continue
             length_bytes = min(span.end, end) - at
             source = span.source + at - span.at if span.origin is Origin.COPY else 0
-            yield Span(at, length_bytes, span.origin, source)
+            yield Span(at, length_bytes, span.origin, source, span.member)
             at += length_bytes
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from zlib import crc32
 
 from fruitd.maintainer.parcels.mapping import Data
-from fruitd.maintainer.parcels.movement import PAGE_BYTES, Span, byte_class
+from fruitd.maintainer.parcels.movement import PAGE_BYTES, byte_class
 
 FEATURE_BYTES = 16
 _PLACE = re.compile(byte_class(5) + byte_class(13), re.DOTALL)
@@ -46,12 +46,12 @@ class Likeness:
                 pages[slot] = place // PAGE_BYTES + page_offset + 1
                 tags[slot] = feature >> 16
 
-    def votes(self, data: Data, spans: Iterable[Span]) -> dict[int, int]:
-        """How many features of these bytes each page has."""
+    def votes(self, parts: Iterable[tuple[Data, int, int]]) -> dict[int, int]:
+        """How many features of these bytes (of what, from where, to where) each page has."""
         mask, pages, tags = self._mask, self._pages, self._tags
         votes: dict[int, int] = {}
-        for span in spans:
-            for match in _PLACE.finditer(data, span.at, span.end):
+        for data, at, end in parts:
+            for match in _PLACE.finditer(data, at, end):
                 place = match.start()
                 feature = crc32(data[place : place + FEATURE_BYTES])
                 slot = feature & mask

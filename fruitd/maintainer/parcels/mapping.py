@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from fruitd.errors import RefusedError
 
@@ -22,8 +23,18 @@ def mapped(path: Path | None) -> Iterator[Data]:
     with open(path, "rb") as file:
         if not os.fstat(file.fileno()).st_size:
             raise RefusedError(f"{path} is empty")
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        with mapped_file(file) as data:
             yield data
+
+
+@contextmanager
+def mapped_file(file: IO[bytes]) -> Iterator[Data]:
+    """The bytes of a file that is open; none where it is empty."""
+    if not os.fstat(file.fileno()).st_size:
+        yield b""
+        return
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        yield data
 
 
 def forget(*images: Data) -> None:

@@ -11,9 +11,8 @@ import re
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
 
-from attrs import frozen
-
 from fruitd.maintainer.parcels.mapping import Data, forget
+from fruitd.maintainer.parcels.spans import Span
 from swarm.parcel.recipe import Origin
 
 PAGE_BYTES = 4096
@@ -30,21 +29,6 @@ def byte_class(salt: int) -> bytes:
 
 
 _ANCHOR = re.compile(byte_class(3) + byte_class(11) + byte_class(7), re.DOTALL)
-
-
-@frozen
-class Span:
-    """Consecutive bytes of the new image, of one origin."""
-
-    at: int
-    length_bytes: int
-    origin: Origin
-    source: int = 0
-
-    @property
-    def end(self) -> int:
-        """The byte after the last."""
-        return self.at + self.length_bytes
 
 
 def spans_of(old: Data, new: Data, progress: Callable[[int], None] = lambda done: None) -> list[Span]:

@@ -12,16 +12,24 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import sha256
 
 import zstandard
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
-from fruitd.maintainer.parcels.cutting import Draft, drafts_of
+from fruitd.maintainer.parcels.cutting import Draft, Piece, drafts_of
+from fruitd.maintainer.parcels.gzipped import Inside
 from fruitd.maintainer.parcels.likeness import Likeness, best_pages
 from fruitd.maintainer.parcels.mapping import Data, forget
-from fruitd.maintainer.parcels.movement import PAGE_BYTES, Span
+from fruitd.maintainer.parcels.movement import PAGE_BYTES
+from fruitd.maintainer.parcels.spans import Member, Span
 from swarm.parcel.frames import raw_dictionary
 from swarm.parcel.header import Made
-from swarm.parcel.limits import BLOCK_BYTES, CHECK_BYTES, DICTIONARY_BYTES_MAX
-from swarm.parcel.recipe import Origin, Range, Recipe
+from swarm.parcel.limits import (
+    BLOCK_BYTES,
+    CHECK_BYTES,
+    DICTIONARY_BYTES_MAX,
+    DICTIONARY_RANGES_MAX,
+    INFLATED_BYTES_MAX,
+)
+from swarm.parcel.recipe import FreshFrame, Origin, Range, Recipe
 
 LEVEL = 19
 """Of zstd, with a window over dictionary and segment. A release with a kernel takes some 150 s of processor."""
@@ -35,23 +43,33 @@ class Packed:
 
     draft: Draft
     made: Made
-    frame: bytes = field(repr=False)
+    frames: bytes = field(repr=False)
 
 
 class Packer:
     """Packs the segments of one new image, in their order."""
 
     def __init__(
-        self, old: Data, new: Data, spans: Sequence[Span], *, threads: int, level: int = LEVEL
+        self,
+        old: Data,
+        new: Data,
+        spans: Sequence[Span],
+        inside: Inside | None = None,
+        *,
+        threads: int,
+        level: int = LEVEL,
     ) -> None:
         """`old` is empty where there is no older image. `threads` >= 1: each takes some 250 MiB."""
-        self._old, self._new = old, new
+        self._old, self._new, self._inside = old, new, inside or Inside()
+        self._texts_at = {member.at: member.text_at for member in self._inside.old_members}
         self._threads, self._level = threads, level
         self._old_pages = -(-len(old) // PAGE_BYTES)
+        self._text_pages = self._old_pages + -(-len(new) // PAGE_BYTES)
+        """Where those of the older image's texts begin, behind those of both images."""
         self._made = bytearray(-(-len(new) // BLOCK_BYTES))
-        self._likeness = Likeness(len(old) + len(new))
-        self._gone = _gone(old, spans)
-
+        self._likeness = Likeness(len(old) + len(new) + len(self._inside.old))
+        self._gone = _gone(old, spans, self._inside.old_members)
+        self._gone += range(self._text_pages, self._text_pages + len(self._inside.old) // PAGE_BYTES)
         self._drafts = drafts_of(spans, len(new))
 
     def packed(self) -> Iterator[Packed]:
@@ -59,58 +77,95 @@ class Packer:
         for at in range(0, len(self._old), _LEARNED_BYTES):
             self._likeness.learn(self._old, at, min(at + _LEARNED_BYTES, len(self._old)), 0)
             forget(self._old)
+        self._likeness.learn(self._inside.old, 0, len(self._inside.old), self._text_pages)
         with ThreadPoolExecutor(self._threads) as pool:
             waiting: deque[Future[Packed]] = deque()
             for draft in self._drafts:
-                dictionary = self._dictionary(draft)
-                waiting.append(pool.submit(self._pack, draft, dictionary))
+                waiting.append(pool.submit(self._pack, draft, self._dictionaries(draft)))
                 if len(waiting) > self._threads:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
 
-    def _dictionary(self, draft: Draft) -> tuple[Range, ...]:
-        if not draft.fresh:
-            return ()
-        votes = self._likeness.votes(self._new, draft.fresh)
-        pages = best_pages(votes, self._gone, PAGES_MAX, self._usable)
-        for span in draft.fresh:
-            self._likeness.learn(self._new, span.at, span.end, self._old_pages)
-        for run in draft.runs:
-            self._made[run.block : run.end] = b"\1" * run.count
-        ranges: list[Range] = []
-        for page in pages:
-            part = self._range(page)
-            if ranges and ranges[-1].end == part.source and part.source != len(self._old):
-                ranges[-1] = Range(ranges[-1].source, ranges[-1].length_bytes + part.length_bytes)
-            else:
-                ranges.append(part)
-        return tuple(ranges)
+    def _dictionaries(self, draft: Draft) -> list[tuple[Range, ...]]:
+        found = []
+        for pieces in draft.frames:
+            votes = self._likeness.votes((self._data(piece), piece.at, piece.end) for piece in pieces)
+            pages = best_pages(votes, self._gone, PAGES_MAX, self._usable)
+            found.append(tuple(self._ranges(pages, DICTIONARY_RANGES_MAX // len(draft.frames))))
+        for piece in (piece for pieces in draft.frames for piece in pieces if not piece.inside):
+            self._likeness.learn(self._new, piece.at, piece.end, self._old_pages)
+        if draft.frames:
+            for run in draft.runs:
+                self._made[run.block : run.end] = b"\1" * run.count
+        return found
+
+    def _data(self, piece: Piece) -> Data:
+        return self._inside.new if piece.inside else self._new
 
     def _usable(self, page: int) -> bool:
-        if page < self._old_pages:
-            return page >= 0
+        if page < self._old_pages or page >= self._text_pages:
+            return 0 <= page < self._text_pages + len(self._inside.old) // PAGE_BYTES
         block = (page - self._old_pages) * PAGE_BYTES // BLOCK_BYTES
-        return block < len(self._made) and bool(self._made[block])
+        return bool(self._made[block])
+
+    def _ranges(self, pages: Sequence[int], most: int) -> Sequence[Range]:
+        """Pages, which rise, as ranges; what is beyond the format's bounds is left out."""
+        ranges: list[Range] = []
+        inflated_bytes = 0
+        for page in pages:
+            part = self._range(page)
+            last = ranges[-1] if ranges else None
+            if part.packed_bytes:
+                begin = (
+                    last.skipped_bytes + last.length_bytes if last is not None and part.goes_on(last) else 0
+                )
+                inflated_bytes += part.skipped_bytes + part.length_bytes - begin
+                if inflated_bytes > INFLATED_BYTES_MAX:
+                    break
+            if last is not None and self._follows(last, part):
+                ranges[-1] = evolve(last, length_bytes=last.length_bytes + part.length_bytes)
+            elif len(ranges) < most:
+                ranges.append(part)
+            else:
+                break
+        return ranges
+
+    def _follows(self, last: Range, part: Range) -> bool:
+        if part.packed_bytes:
+            return part.goes_on(last) and part.skipped_bytes == last.skipped_bytes + last.length_bytes
+        return not last.packed_bytes and last.end == part.source and part.source != len(self._old)
 
     def _range(self, page: int) -> Range:
         if page < self._old_pages:
             at = page * PAGE_BYTES
             return Range(at, min(PAGE_BYTES, len(self._old) - at))
-        at = (page - self._old_pages) * PAGE_BYTES
-        return Range(len(self._old) + at, min(PAGE_BYTES, len(self._new) - at))
+        if page < self._text_pages:
+            at = (page - self._old_pages) * PAGE_BYTES
+            return Range(len(self._old) + at, min(PAGE_BYTES, len(self._new) - at))
+        at = (page - self._text_pages) * PAGE_BYTES
+        member = self._inside.member_at(at)
+        return Range(
+            member.at, min(PAGE_BYTES, member.text_end - at), member.packed_bytes, at - member.text_at
+        )
 
-    def _pack(self, draft: Draft, dictionary: tuple[Range, ...]) -> Packed:
+    def _pack(self, draft: Draft, dictionaries: Sequence[tuple[Range, ...]]) -> Packed:
         check = sha256()
         for run in draft.runs:
             for block in range(run.block, run.end):
                 check.update(self._new[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES])
-        recipe = Recipe(draft.runs, dictionary, draft.steps)
-        fresh = b"".join(self._new[span.at : span.end] for span in draft.fresh)
-        frame = self._frame(fresh, b"".join(self._source(part) for part in dictionary)) if fresh else b""
-        return Packed(draft, Made(recipe, len(frame), check.digest()[:CHECK_BYTES]), frame)
+        frames, told = [], []
+        for pieces, dictionary in zip(draft.frames, dictionaries, strict=True):
+            fresh = b"".join(self._data(piece)[piece.at : piece.end] for piece in pieces)
+            frames.append(self._frame(fresh, b"".join(self._source(part) for part in dictionary)))
+            told.append(FreshFrame(len(frames[-1]), len(fresh), dictionary))
+        recipe = Recipe(draft.runs, tuple(told), draft.steps)
+        return Packed(draft, Made(recipe, check.digest()[:CHECK_BYTES]), b"".join(frames))
 
     def _source(self, part: Range) -> bytes:
+        if part.packed_bytes:
+            at = self._texts_at[part.source] + part.skipped_bytes
+            return self._inside.old[at : at + part.length_bytes]
         if part.source < len(self._old):
             return self._old[part.source : part.end]
         return self._new[part.source - len(self._old) : part.end - len(self._old)]
@@ -131,13 +186,16 @@ class Packer:
         return zstandard.ZstdCompressor(dict_data=raw, compression_params=parameters).compress(fresh)
 
 
-def _gone(old: Data, spans: Sequence[Span]) -> list[int]:
-    """The pages of the older image that are not zero and that nothing is copied from."""
+def _gone(old: Data, spans: Sequence[Span], members: Sequence[Member]) -> list[int]:
+    """The pages of the older image that are not zero, and that nothing is copied from, and whose text is not known."""
     kept = bytearray(-(-len(old) // PAGE_BYTES))
     for span in spans:
         if span.origin is Origin.COPY:
             first, end = span.source // PAGE_BYTES, -(-(span.source + span.length_bytes) // PAGE_BYTES)
             kept[first:end] = b"\1" * (end - first)
+    for member in members:
+        first, end = -(-member.at // PAGE_BYTES), member.end // PAGE_BYTES
+        kept[first:end] = b"\1" * (end - first)
     zeros = bytes(PAGE_BYTES)
     pages = (page for page, is_kept in enumerate(kept) if not is_kept)
     return [page for page in pages if old[page * PAGE_BYTES : (page + 1) * PAGE_BYTES] != zeros]

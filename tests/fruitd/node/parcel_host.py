@@ -37,7 +37,7 @@ from swarm.transfer.bitmap import block_count, has_block
 from swarm.trust.manifest import NamedParcel, Release
 from swarm.trust.trusted_set import parcel_statement, torrent_statement
 from tests.fruitd.node.fleet import NOW_S, RELEASE_KEY, RESOURCE, Signed, make_core, make_manifest
-from tests.swarm.parcel.makers import parcel_of, root
+from tests.swarm.parcel.makers import parcel_of, root, segment
 
 BLOCK = merkle.BLOCK_BYTES
 PIECE_BYTES = 2 * BLOCK
@@ -78,7 +78,7 @@ def old_and_new(seed: int = 1, changed: int = 30) -> tuple[bytes, bytes]:
     return bytes(old), bytes(new)
 
 
-def recipes(old: bytes, new: bytes) -> list[Recipe]:
+def segments(old: bytes, new: bytes) -> list[tuple[Recipe, bytes]]:
     """Segments of a few blocks, each against the same place of the older image."""
     made = []
     blocks = block_count(len(new))
@@ -86,7 +86,7 @@ def recipes(old: bytes, new: bytes) -> list[Recipe]:
         count = min(SEGMENT_BLOCKS, blocks - first)
         begin, end = first * BLOCK, min((first + count) * BLOCK, len(new))
         dictionary = (Range(begin, min(end, len(old)) - begin),) if begin < len(old) else ()
-        made.append(Recipe((Run(first, count),), dictionary, (Step(Origin.FRESH, end - begin),)))
+        made.append(segment(old, new, [Run(first, count)], [dictionary], Step(Origin.FRESH, end - begin)))
     return made
 
 
@@ -106,7 +106,7 @@ def make_release(
     packed = []
     for old in sorted(olds, key=lambda old: root(old) if old else b""):
         wrong = spoil(image)
-        content = parcel_of(old, wrong, recipes(old, wrong))
+        content = parcel_of(old, wrong, segments(old, wrong))
         if wrong != image:  # its header says what the manifest says; only what it makes is another thing
             content = content.replace(root(wrong), root(image))
         unsigned = metainfo.build(f"{number}.parcel", len(content), merkle.leaf_hashes(content), PIECE_BYTES)

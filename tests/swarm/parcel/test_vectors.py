@@ -8,11 +8,16 @@ from pathlib import Path
 import pytest
 
 from swarm.errors import RefusedError
-from swarm.parcel.recipe import Origin
+from swarm.parcel.recipe import Origin, Step
 from tests.swarm.parcel.makers import decoded, opened, root
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "parcel"
 IMAGE, OLDER = ((VECTORS / f"{name}.bin").read_bytes() for name in ("image", "older"))
+
+
+def more(step: Step) -> list[int]:
+    """What a step of its kind says beside its length."""
+    return {Origin.COPY: [step.source], Origin.PACKED: [step.text_bytes, step.level]}.get(step.origin, [])
 
 
 @pytest.mark.parametrize(("name", "older"), [("from-older", OLDER), ("from-nothing", b"")])
@@ -29,14 +34,24 @@ def test_a_published_parcel_says_what_is_written_beside_it_and_makes_the_image(
         recipe = parcel.recipe(segment)
         assert row == {
             "runs": [[run.block, run.count] for run in segment.runs],
-            "frame": [segment.frame_offset, segment.frame_bytes],
-            "fresh_bytes": segment.fresh_bytes,
+            "offset": segment.frame_offset,
             "check": segment.check.hex(),
-            "dictionary": [[part.source, part.length_bytes] for part in recipe.dictionary],
-            "steps": [
-                [step.origin.name.lower(), step.length_bytes, *([step.source] * (step.origin is Origin.COPY))]
-                for step in recipe.steps
+            "frames": [
+                {
+                    "frame_bytes": frame.frame_bytes,
+                    "fresh_bytes": frame.fresh_bytes,
+                    "dictionary": [
+                        [
+                            part.source,
+                            part.length_bytes,
+                            *([part.packed_bytes, part.skipped_bytes] if part.packed_bytes else []),
+                        ]
+                        for part in frame.dictionary
+                    ],
+                }
+                for frame in recipe.frames
             ],
+            "steps": [[step.origin.name.lower(), step.length_bytes, *more(step)] for step in recipe.steps],
         }
     assert opened(raw, older) == IMAGE
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import random
 from pathlib import Path
 
@@ -11,9 +12,10 @@ from hypothesis import strategies as st
 
 from fruitd.errors import RefusedError
 from fruitd.maintainer.parcels.build import BuiltParcel, build_parcel
-from tests.swarm.parcel.makers import decoded, opened, root
+from tests.swarm.parcel.makers import by_program, decoded, opened, root
 
 K = 1024
+NAMED = b"\x1f\x8b\x08\x08" + bytes(4) + b"\x00\x03" + b"changelog\0"
 
 
 def built(folder: Path, old: bytes, new: bytes, threads: int = 2) -> tuple[bytes, BuiltParcel]:
@@ -26,15 +28,28 @@ def built(folder: Path, old: bytes, new: bytes, threads: int = 2) -> tuple[bytes
     return (folder / "parcel").read_bytes(), parcel
 
 
+def packed(text: bytes, dice: random.Random) -> bytes:
+    """A file in gzip, as it comes in packages, or as it comes of something else."""
+    if dice.random() < 0.2:
+        return gzip.compress(text, mtime=1)
+    header = dice.choice((NAMED, b"\x1f\x8b\x08" + bytes(5) + b"\x02\x03"))
+    return header + by_program(text, 6 if header == NAMED else 9)
+
+
 @st.composite
 def pairs(draw: st.DrawFn) -> tuple[bytes, bytes]:
-    """An older image, and one made of its parts, of zeros, of new bytes and of parts that were changed a little."""
+    """An older image, and one made of its parts, of zeros, of new bytes, of parts that were changed a little, and of files in
+    gzip that hold what the older one's hold, or nearly so."""
     dice = random.Random(draw(st.integers(0, 2**32)))
+    texts = [bytes(dice.choices(b"abcdefg \n", k=dice.randrange(1, 30 * K))) for _ in range(3)]
     old = b"".join(
-        dice.choice((dice.randbytes, bytes))(dice.randrange(1, 60 * K)) for _ in range(dice.randrange(5))
+        dice.choice((dice.randbytes, bytes, lambda _: packed(dice.choice(texts), dice)))(
+            dice.randrange(1, 60 * K)
+        )
+        for _ in range(dice.randrange(5))
     )
     parts = []
-    for kind in draw(st.lists(st.sampled_from("opznlt"), min_size=1, max_size=12)):
+    for kind in draw(st.lists(st.sampled_from("opznltgg"), min_size=1, max_size=12)):
         at, length = dice.randrange(len(old) + 1), dice.choice((1, 100, 4 * K, dice.randrange(1, 70 * K)))
         if kind == "p":
             at, length = at // (4 * K) * 4 * K, 4 * K * dice.randrange(1, 9)
@@ -51,6 +66,10 @@ def pairs(draw: st.DrawFn) -> tuple[bytes, bytes]:
             part = bytes(changed)
         elif kind == "t" and parts:
             part = dice.choice(parts)
+        elif kind == "g":
+            text = dice.choice(texts)
+            at = dice.randrange(len(text))
+            part = packed(text[:at] + dice.choice((b"", b"another word")) + text[at:], dice)
         parts.append(part)
     return old, b"".join(parts) or b"x"
 
@@ -64,7 +83,7 @@ def test_any_pair_of_images_comes_out_as_it_went_in(tmp_path: Path, pair: tuple[
     assert opened(parcel, old) == new
     head = decoded(parcel)
     assert (head.image_root, head.from_root) == (root(new), root(old) if old else bytes(32))
-    assert told.copied_bytes + told.zero_bytes + told.fresh_bytes == len(new)
+    assert told.copied_bytes + told.zero_bytes + told.fresh_bytes + told.member_bytes == len(new)
 
 
 def test_a_parcel_is_the_same_byte_for_byte_on_any_number_of_cores(tmp_path: Path) -> None:
