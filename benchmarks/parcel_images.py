@@ -20,7 +20,7 @@ from benchmarks.rows import NotMeasurableError
 SUITE = "bookworm"
 PACKAGES = "linux-image-cloud-amd64,openssl,ca-certificates,python3,perl,rsync,curl,apt-utils,zstd,libexpat1"
 FOUR = ("libssl3", "openssl", "tzdata", "libexpat1")
-IMAGE_MIB = 560
+IMAGE_MIB, DOCUMENTED_MIB = 560, 640
 _EPOCH_S = "1783728000"
 _UUID = "11111111-2222-3333-4444-555555555555"
 _MAIN = f"deb http://deb.debian.org/debian {SUITE} main"
@@ -28,6 +28,7 @@ _SINCE = (
     f"deb http://deb.debian.org/debian {SUITE}-updates main",
     f"deb http://deb.debian.org/debian-security {SUITE}-security main",
 )
+_DOCUMENTATION = ("/usr/share/man", "/usr/share/doc")
 _GONE = ("var/lib/apt/lists", "var/log", "var/cache", "etc/machine-id", "etc/apt/sources.list")
 
 
@@ -40,8 +41,16 @@ class Pair:
     new: Path
 
 
-def tree(folder: Path, name: str, since: tuple[str, ...] = (), only: tuple[str, ...] = ()) -> Path:
-    """A root file system at `folder / name`: main, and what has come `since`; of that `only` these packages, where named."""
+def tree(
+    folder: Path,
+    name: str,
+    since: tuple[str, ...] = (),
+    only: tuple[str, ...] = (),
+    *,
+    documented: bool = False,
+) -> Path:
+    """A root file system at `folder / name`: main, and what has come `since`; of that `only` these packages, where named. Without
+    manuals and changelogs, as docs/images.md advises, unless it is `documented`."""
     made = folder / name
     if made.exists():
         return made
@@ -60,7 +69,7 @@ def tree(folder: Path, name: str, since: tuple[str, ...] = (), only: tuple[str, 
     unnamed = folder / f"{name}.new"
     _run(
         "mmdebstrap", "--quiet", "--mode=root", "--variant=important", f"--include={PACKAGES}", "--format=directory",
-        "--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/doc/*",
+        *(() if documented else [f"--dpkgopt=path-exclude={place}/*" for place in _DOCUMENTATION]),
         *(hooks if only else ()), SUITE, str(unnamed), _MAIN, *since,
     )  # fmt: skip
     for gone in _GONE:
@@ -160,7 +169,15 @@ def pairs(folder: Path) -> list[Pair]:
         Pair("four packages, ext4 rebuilt", old, ext4(fix)),
         Pair("four packages, ext4 evolved", old, evolved(old, fix)),
         Pair("four packages, squashfs", squashfs(main), squashfs(fix)),
+        documented_pair(folder),
     ]
+
+
+def documented_pair(folder: Path) -> Pair:
+    """The small fix where manuals and changelogs are kept, which Debian packs with gzip."""
+    main = tree(folder, "main-documented", documented=True)
+    fix = tree(folder, "fix-documented", _SINCE, FOUR, documented=True)
+    return Pair("four packages, documented", ext4(main, DOCUMENTED_MIB), ext4(fix, DOCUMENTED_MIB))
 
 
 def _run(*command: str) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated
 import attrs
 import typer
 
+from fruitd import gnu_gzip
 from fruitd.amounts import line, size
 from fruitd.cli.client import DEFAULT_SOCKET, PUBLISH_TIMEOUT_S, NodeClient
 from fruitd.cli.key_options import PassphraseFileOption, open_signers
@@ -306,6 +307,12 @@ def _packing(build: BuildParcel) -> BuiltParcel:
         f"parcel {line(source)}: {size(parcel.length_bytes)}; {size(parcel.copied_bytes)} lie there already, "
         f"{size(parcel.fresh_bytes)} were packed"
     )
+    if parcel.members:
+        typer.echo(
+            f"  {parcel.members} files in gzip ({size(parcel.member_bytes)}) come as what changed inside"
+        )
+    elif parcel.older is not None and (wrong := gnu_gzip.fault()):
+        typer.echo(f"  not looked inside gzip: {line(wrong)}; apt install gzip")
     for advice in advice_on(parcel):
         typer.echo(f"  {advice.words(parcel)}")
     return parcel

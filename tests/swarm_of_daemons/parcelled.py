@@ -20,8 +20,8 @@ from swarm.news.record import Record
 from swarm.signing import signed
 from swarm.trust.manifest import Manifest, NamedParcel
 from swarm.trust.trusted_set import parcel_statement
-from tests.fruitd.node.parcel_host import recipes
-from tests.swarm.parcel.makers import parcel_of, root
+from tests.fruitd.node.parcel_host import segments
+from tests.swarm.parcel.makers import by_program, parcel_of, root
 
 BLOCK = merkle.BLOCK_BYTES
 PIECE_BYTES = 2 * BLOCK
@@ -69,6 +69,21 @@ def changed(image: Path, path: Path, seed: int, blocks: int, bytes_each: int = 1
     return path
 
 
+def with_manuals(image: Path, path: Path, version: int) -> Path:
+    """The same file system with manuals in gzip behind its end, each beginning on a page: a version stands in every line."""
+    content = bytearray(image.read_bytes())
+    for number in range(40):
+        rng = random.Random(number)
+        text = b"".join(
+            b".SH %d\nas of version %d, the %x of %x\n"
+            % (n, version, rng.randrange(999), rng.randrange(9999))
+            for n in range(rng.randrange(20, 3000))
+        )
+        content += bytes(-len(content) % 4096) + b"\x1f\x8b\x08" + bytes(5) + b"\x02\x03" + by_program(text)
+    path.write_bytes(content + bytes(-len(content) % BLOCK))
+    return path
+
+
 def parcelled(
     maintainers: Maintainers, image: Path, release: int, folder: Path, olds: Sequence[Path | None]
 ) -> Parcelled:
@@ -83,7 +98,7 @@ def parcelled(
     for old_path in olds:
         old = old_path.read_bytes() if old_path is not None else b""
         from_root = root(old) if old else b""
-        content = parcel_of(old, new, recipes(old, new))
+        content = parcel_of(old, new, segments(old, new))
         path = folder / f"from-{old_path.name if old_path is not None else 'nothing'}.parcel"
         path.write_bytes(content)
         unsigned = metainfo.build(path.name, len(content), merkle.leaf_hashes(content), PIECE_BYTES)

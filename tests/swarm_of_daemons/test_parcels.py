@@ -15,7 +15,7 @@ from fruitd.demo.cluster import Cluster, NodeProcess
 from fruitd.demo.images import DemoImages
 from fruitd.slots.memo import SlotMemos, memo_of
 from tests.swarm_of_daemons.looks import file_hash, fruit, log_of, runs, until, update_of
-from tests.swarm_of_daemons.parcelled import BLOCK, Parcelled, changed, parcelled, tail_of
+from tests.swarm_of_daemons.parcelled import BLOCK, Parcelled, changed, parcelled, tail_of, with_manuals
 
 pytestmark = pytest.mark.swarm
 
@@ -101,6 +101,26 @@ def test_three_older_nodes_and_an_empty_one_each_go_their_cheapest_way(
         line["why"] for line in (nodes[0].get("/v1/history") or {})["events"] if line["what"] == "came from"
     ]
     assert "made with a parcel" in told[-1]
+
+
+def test_manuals_in_gzip_come_as_what_changed_in_them(
+    make_cluster: Callable[..., Cluster], maintainers: Maintainers, images: DemoImages, tmp_path: Path
+) -> None:
+    """A node would pack them otherwise than the maintainer did, and fetch each of them after all."""
+    one, two = (with_manuals(images.good[0], tmp_path / f"manuals-{n}", n) for n in (1, 2))
+    cluster = make_cluster(slot_bytes=max(one.stat().st_size, two.stat().st_size) + BLOCK)
+    publisher = cluster.add("publisher", slots=False)
+    node = cluster.add("node")
+    _started(cluster)
+    publish(publisher, maintainers.release(one, 1, tmp_path / "r1"))
+    cluster.wait("release 1", [node], runs(1), timeout_s=UPDATE_S)
+    newer = maintainers.release(two, 2, tmp_path / "r2", older=[one])
+    publish(publisher, newer)
+    cluster.wait("release 2", [node], runs(2), timeout_s=UPDATE_S)
+    came, parcel_bytes = _came(node), newer.plan.parcels[0].length_bytes
+    assert (came["parcel_bytes"], came["image_bytes"], came["healed_bytes"]) == (parcel_bytes, 0, 0)
+    assert _active_hash(node, two) == file_hash(two)
+    assert parcel_bytes < (one.stat().st_size - images.good[0].stat().st_size) / 4
 
 
 KILLS_MAX = 8

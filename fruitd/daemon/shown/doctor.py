@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
+from fruitd import gnu_gzip
 from fruitd.boot.examination import BootSettings, examine_boot
 from fruitd.daemon.shown.trust_checks import current, trust
 from fruitd.errors import FruitError
@@ -47,13 +48,16 @@ async def examine(daemon: Daemon) -> list[dict[str, Any]]:
         ("update", _update),
         ("boot", _boot),
         ("inactive slot", _inactive_slot),
+        ("gzip", _gzip),
         ("state", _state),
         ("clock", _clock),
     )
     rows = []
     for name, check in checks:
         ok, found, do = (
-            await trio.to_thread.run_sync(check, daemon) if check is _inactive_slot else check(daemon)
+            await trio.to_thread.run_sync(check, daemon)
+            if check in (_inactive_slot, _gzip)
+            else check(daemon)
         )
         rows.append({"name": name, "ok": ok, "found": found, "do": "" if ok else do})
     rows += await trio.to_thread.run_sync(_health_rows, daemon)
@@ -251,6 +255,12 @@ def _inactive_slot(daemon: Daemon) -> Finding:
         f"slot {inactive} ({paths[inactive]}) has {size_bytes / 2**20:.0f} MiB and can be written",
         "",
     )
+
+
+def _gzip(_: Daemon) -> Finding:
+    wrong = gnu_gzip.fault()
+    do = "apt install gzip; until then, files in gzip that changed come as they are, from the image's torrent"
+    return not wrong, wrong or f"{gnu_gzip.program()} packs as GNU gzip does", do
 
 
 def _state(daemon: Daemon) -> Finding:
