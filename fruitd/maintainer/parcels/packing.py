@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import sha256
+from typing import TypeAlias
 
 import zstandard
 from attrs import evolve, field, frozen
@@ -34,6 +35,7 @@ from swarm.parcel.recipe import FreshFrame, Origin, Range, Recipe
 LEVEL = 19
 """Of zstd, with a window over dictionary and segment. A release with a kernel takes some 150 s of processor."""
 _LEARNED_BYTES = 32 * 1024 * 1024
+_Frame: TypeAlias = tuple[FreshFrame, bytes]
 PAGES_MAX = DICTIONARY_BYTES_MAX // PAGE_BYTES
 
 
@@ -79,13 +81,18 @@ class Packer:
             forget(self._old)
         self._likeness.learn(self._inside.old, 0, len(self._inside.old), self._text_pages)
         with ThreadPoolExecutor(self._threads) as pool:
-            waiting: deque[Future[Packed]] = deque()
+            waiting: deque[tuple[Draft, Future[bytes], list[Future[_Frame]]]] = deque()
             for draft in self._drafts:
-                waiting.append(pool.submit(self._pack, draft, self._dictionaries(draft)))
+                dictionaries = self._dictionaries(draft)
+                check = pool.submit(self._check, draft)
+                frames = [
+                    pool.submit(self._pack, *each) for each in zip(draft.frames, dictionaries, strict=True)
+                ]
+                waiting.append((draft, check, frames))
                 if len(waiting) > self._threads:
-                    yield waiting.popleft().result()
+                    yield self._packed(*waiting.popleft())
             while waiting:
-                yield waiting.popleft().result()
+                yield self._packed(*waiting.popleft())
 
     def _dictionaries(self, draft: Draft) -> list[tuple[Range, ...]]:
         found = []
@@ -149,18 +156,22 @@ class Packer:
             member.at, min(PAGE_BYTES, member.text_end - at), member.packed_bytes, at - member.text_at
         )
 
-    def _pack(self, draft: Draft, dictionaries: Sequence[tuple[Range, ...]]) -> Packed:
+    def _packed(self, draft: Draft, check: Future[bytes], packing: Sequence[Future[_Frame]]) -> Packed:
+        frames = [each.result() for each in packing]
+        recipe = Recipe(draft.runs, tuple(told for told, _ in frames), draft.steps)
+        return Packed(draft, Made(recipe, check.result()), b"".join(raw for _, raw in frames))
+
+    def _check(self, draft: Draft) -> bytes:
         check = sha256()
         for run in draft.runs:
             for block in range(run.block, run.end):
                 check.update(self._new[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES])
-        frames, told = [], []
-        for pieces, dictionary in zip(draft.frames, dictionaries, strict=True):
-            fresh = b"".join(self._data(piece)[piece.at : piece.end] for piece in pieces)
-            frames.append(self._frame(fresh, b"".join(self._source(part) for part in dictionary)))
-            told.append(FreshFrame(len(frames[-1]), len(fresh), dictionary))
-        recipe = Recipe(draft.runs, tuple(told), draft.steps)
-        return Packed(draft, Made(recipe, check.digest()[:CHECK_BYTES]), b"".join(frames))
+        return check.digest()[:CHECK_BYTES]
+
+    def _pack(self, pieces: Sequence[Piece], dictionary: tuple[Range, ...]) -> _Frame:
+        fresh = b"".join(self._data(piece)[piece.at : piece.end] for piece in pieces)
+        frame = self._frame(fresh, b"".join(self._source(part) for part in dictionary))
+        return FreshFrame(len(frame), len(fresh), dictionary), frame
 
     def _source(self, part: Range) -> bytes:
         if part.packed_bytes:
