@@ -134,14 +134,17 @@ def squashfs(source: Path) -> Path:
     return image
 
 
-def with_plain_initrd(source: Path) -> Path:
-    """The same tree with its initrd stored uncompressed, as docs/images.md advises."""
-    made = source.with_name(f"{source.name}-plain")
+def with_plain_initrd(source: Path, *, gzipped: bool = False) -> Path:
+    """The same tree with its initrd stored uncompressed, as docs/images.md advises; or in gzip, as initramfs-tools makes it of old."""
+    made = source.with_name(f"{source.name}-{'gzipped' if gzipped else 'plain'}")
     if not made.exists():
         _run("cp", "-a", "--reflink=auto", str(source), str(made))
         for initrd in (made / "boot").glob("initrd.img-*"):
             opened = initrd.with_name("opened")
             _run("zstd", "-q", "-d", "-f", str(initrd), "-o", str(opened))
+            if gzipped:
+                _run("gzip", "-n", str(opened))
+                opened = opened.with_name("opened.gz")
             shutil.copystat(initrd, opened)
             opened.rename(initrd)
     return made
@@ -166,11 +169,20 @@ def pairs(folder: Path) -> list[Pair]:
         Pair("kernel, ext4 evolved", old, evolved(old, kernel)),
         Pair("kernel, squashfs", squashfs(main), squashfs(kernel)),
         Pair("kernel, initrd stored", ext4(with_plain_initrd(main)), ext4(with_plain_initrd(kernel))),
+        gzipped_pair(folder),
         Pair("four packages, ext4 rebuilt", old, ext4(fix)),
         Pair("four packages, ext4 evolved", old, evolved(old, fix)),
         Pair("four packages, squashfs", squashfs(main), squashfs(fix)),
         documented_pair(folder),
     ]
+
+
+def gzipped_pair(folder: Path) -> Pair:
+    """The kernel's, with initrds in gzip."""
+    old, new = (
+        with_plain_initrd(tree(folder, *which), gzipped=True) for which in (("main",), ("kernel", _SINCE))
+    )
+    return Pair("kernel, initrd in gzip", ext4(old), ext4(new))
 
 
 def documented_pair(folder: Path) -> Pair:

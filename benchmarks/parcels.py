@@ -74,6 +74,14 @@ def _rows(folder: Path) -> Iterable[Row]:
         yield from beside_rivals(pair, parcel.length_bytes, folder)
     rebuilt, stored = sizes["kernel, ext4 rebuilt"], sizes["kernel, initrd stored"]
     yield at_most("parcel: initrd stored", stored / rebuilt, "x", 0.75, f"{rebuilt / 1e6:.2f} MB as it is")
+    inside = sizes["kernel, initrd in gzip"]
+    yield at_most(
+        "parcel: initrd in gzip", inside / stored, "x", 1.05, f"{stored / 1e6:.2f} MB where it is stored"
+    )
+    fix, kept = sizes["four packages, ext4 rebuilt"], sizes["four packages, documented"]
+    yield at_most(
+        "parcel: documentation kept", kept / fix, "x", 1.05, f"{fix / 1e6:.2f} MB without documentation"
+    )
     yield _first_install(folder)
 
 

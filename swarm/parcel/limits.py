@@ -18,13 +18,13 @@ FRESH_BYTES_MAX: Final = 8 * 1024 * 1024
 FRAME_BYTES_MAX: Final = FRESH_BYTES_MAX + 64 * 1024
 """zstd never makes anything longer by more than one part in 256 and some hundred bytes."""
 DICTIONARY_BYTES_MAX: Final = 8 * 1024 * 1024
-FRAMES_MAX: Final = 8
-"""Of one segment; they are opened one after the other. More: larger files in gzip could be looked into."""
+FRAMES_MAX: Final = 16
+"""Of one segment; they are opened one after the other. Fewer: an initrd in gzip could not be looked into."""
 DICTIONARY_RANGES_MAX: Final = 8 * 1024
 """Of one segment. Some 150 bytes each while it is made."""
-INFLATED_BYTES_MAX: Final = 64 * 1024 * 1024
-"""Most that is inflated for one dictionary, what is skipped included: about a second of a small processor."""
-OUTPUT_BYTES_MAX: Final = 16 * 1024 * 1024
+INFLATED_BYTES_MAX: Final = 128 * 1024 * 1024
+"""Most that is inflated for one dictionary, what is skipped included: some seconds of a small processor."""
+OUTPUT_BYTES_MAX: Final = 32 * 1024 * 1024
 """Most that one segment makes. What is copied or zero passes through block by block and is never held."""
 RECIPE_BYTES_MAX: Final = 256 * 1024
 SEGMENTS_MAX: Final = 32 * 1024

@@ -10,10 +10,11 @@ from collections.abc import Iterator, Sequence
 from attrs import frozen
 
 from fruitd.maintainer.parcels.spans import Span
-from swarm.parcel.limits import BLOCK_BYTES, FRESH_BYTES_MAX, OUTPUT_BYTES_MAX
+from swarm.parcel.limits import BLOCK_BYTES, FRESH_BYTES_MAX
 from swarm.parcel.recipe import Origin, Run, Step
 
-BLOCKS_MAX = OUTPUT_BYTES_MAX // BLOCK_BYTES
+BLOCKS_MAX = 16 * 1024 * 1024 // BLOCK_BYTES
+"""Of a segment that makes no large file in gzip; half of what the format allows. More: a node says less often how far it is."""
 
 
 @frozen
