@@ -135,7 +135,7 @@ def squashfs(source: Path) -> Path:
 
 
 def with_plain_initrd(source: Path, *, gzipped: bool = False) -> Path:
-    """The same tree with its initrd stored uncompressed, as docs/images.md advises; or in gzip, as initramfs-tools makes it of old."""
+    """The same tree with its initrd stored uncompressed, as docs/images.md advises; or in gzip, as `COMPRESS=gzip` has it."""
     made = source.with_name(f"{source.name}-{'gzipped' if gzipped else 'plain'}")
     if not made.exists():
         _run("cp", "-a", "--reflink=auto", str(source), str(made))

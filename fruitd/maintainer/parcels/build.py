@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from shutil import copyfileobj
 from typing import IO
@@ -29,8 +29,9 @@ from swarm.parcel.unpack import PART_BYTES, Images, Unpacker
 
 Progress = Callable[[int, int], None]
 """Told (work done, work in all), in bytes looked at; never goes back."""
-_PACKING_SHARE = 9
-"""How many times as long packing takes as looking, for a release with a kernel; less or more only bends the time left."""
+_INSIDE_SHARE, _PACKING_SHARE, _PROVING_SHARE = 1, 9, 1
+"""How many times as long as looking it takes to look inside gzip, to pack and to prove, for a release with a kernel and
+documentation; less or more only bends the time left."""
 
 
 @frozen
@@ -116,24 +117,28 @@ class _Build:
         self.old, self.new = old, new
         self.image_root, self.from_root = image_root, from_root
         self.threads, self.level = threads, level
-        self._tell = progress or (lambda done, total: None)
+        self.progress = progress or (lambda done, total: None)
 
     def run(self, image: Path, older: Path | None, output: Path) -> BuiltParcel:
-        looking = len(self.old) + 2 * len(self.new)
-        total = (1 + _PACKING_SHARE) * looking
-        spans = spans_of(self.old, self.new, lambda done: self._tell(done, total))
+        look_bytes = len(self.old) + 2 * len(self.new)
+        shares = (1, _INSIDE_SHARE if self.old else 0, _PACKING_SHARE, _PROVING_SHARE)
+        looking, looking_inside, packing, proving = _phases(self.progress, look_bytes, shares)
+        spans = spans_of(self.old, self.new, lambda done: looking(done / look_bytes))
         unnamed = output.with_name(f".{output.name}.{secrets.token_hex(8)}")
         frames = unnamed.with_name(unnamed.name + ".frames")
         try:
             with (
                 open(frames, "w+b") as spool,
-                looked_into(self.old, self.new, spans, output.parent, self.threads) as (spans, inside),
+                looked_into(self.old, self.new, spans, output.parent, self.threads, looking_inside) as (
+                    spans,
+                    inside,
+                ),
             ):
                 made = self._pack(
                     spans,
                     inside,
                     spool,
-                    lambda share: self._tell(looking + int(_PACKING_SHARE * looking * share), total),
+                    packing,
                 )
                 head = encode_head(self.image_root, len(self.new), self.from_root, len(self.old), made)
                 spool.seek(0)
@@ -141,7 +146,7 @@ class _Build:
                     file.write(head)
                     copyfileobj(spool, file, 1024 * 1024)
                     file.flush()
-                    self._prove(file)
+                    self._prove(file, proving)
                     os.fsync(file.fileno())
                     length_bytes = file.tell()
             unnamed.rename(output)
@@ -182,7 +187,7 @@ class _Build:
                 tell(done / fresh_bytes)
         return made
 
-    def _prove(self, file: IO[bytes]) -> None:
+    def _prove(self, file: IO[bytes], tell: Callable[[float], None]) -> None:
         """Open what was built as a node will. Leaves the file at its end."""
         file.seek(0, os.SEEK_END)
         length_bytes = file.tell()
@@ -203,7 +208,17 @@ class _Build:
             forget(self.old, self.new)
             if output != expected or check_of(output) != segment.check:
                 raise RefusedError("the parcel does not make the image: one of the two changed meanwhile")
+            tell((segment.number + 1) / len(parcel.segments))
         file.seek(0, os.SEEK_END)
+
+
+def _phases(progress: Progress, unit: int, shares: Sequence[int]) -> list[Callable[[float], None]]:
+    """For each phase, what is to be told how far it is, 0..1; phases follow each other."""
+
+    def phase(before: int, share: int) -> Callable[[float], None]:
+        return lambda done: progress(int(unit * (before + share * done)), unit * sum(shares))
+
+    return [phase(sum(shares[:number]), share) for number, share in enumerate(shares)]
 
 
 def _reader(data: Data) -> Callable[[int, memoryview], None]:

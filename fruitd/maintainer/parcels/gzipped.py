@@ -10,10 +10,11 @@ import re
 import tempfile
 import zlib
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import IO
 
 from attrs import evolve, frozen
@@ -55,7 +56,7 @@ class Inside:
 
 @contextmanager
 def looked_into(
-    old: Data, new: Data, spans: Sequence[Span], folder: Path, threads: int
+    old: Data, new: Data, spans: Sequence[Span], folder: Path, threads: int, progress: Callable[[float], None]
 ) -> Iterator[tuple[list[Span], Inside]]:
     """The spans again, some of them packed, and what is inside. Takes room in `folder` for the texts of what has changed.
 
@@ -66,13 +67,17 @@ def looked_into(
         return
     with tempfile.TemporaryFile(dir=folder) as new_spool, tempfile.TemporaryFile(dir=folder) as old_spool:
         fresh = [(span.at, span.end) for span in spans if span.origin is Origin.FRESH]
-        members = list(_members(new, new_spool, fresh))
+        members = list(_members(new, new_spool, fresh, lambda done: progress(0.1 * done)))
         with mapped_file(new_spool) as new_texts:
-            chosen = list(_apart(_made_again(new, new_texts, members, threads)))
+            chosen = list(
+                _apart(_made_again(new, new_texts, members, threads, lambda done: progress(0.1 + 0.8 * done)))
+            )
             if not chosen:
                 yield list(spans), Inside()
                 return
-            old_members = list(_members(old, old_spool, _gone(spans, len(old))))
+            old_members = list(
+                _members(old, old_spool, _gone(spans, len(old)), lambda done: progress(0.9 + 0.1 * done))
+            )
             with mapped_file(old_spool) as old_texts:
                 yield list(_with_packed(spans, chosen)), Inside(old_texts, old_members, new_texts)
 
@@ -88,7 +93,9 @@ def _gone(spans: Sequence[Span], old_bytes: int) -> list[tuple[int, int]]:
     return gone
 
 
-def _members(data: Data, spool: IO[bytes], parts: Sequence[tuple[int, int]]) -> Iterator[Member]:
+def _members(
+    data: Data, spool: IO[bytes], parts: Sequence[tuple[int, int]], progress: Callable[[float], None]
+) -> Iterator[Member]:
     """Members of which these parts of the image, which rise, have at least half; their texts are put into the spool."""
     begins, done = [begin for begin, _ in parts], 0
     for begin in range(0, len(data), _TOLD_BYTES):
@@ -104,6 +111,7 @@ def _members(data: Data, spool: IO[bytes], parts: Sequence[tuple[int, int]]) -> 
             spool.write(bytes(-spool.tell() % PAGE_BYTES))
             yield evolve(member, text_at=text_at)
         forget(data)
+        progress(min(begin + _TOLD_BYTES, len(data)) / len(data))
     spool.truncate()
     spool.flush()
 
@@ -159,8 +167,17 @@ def _header_bytes(head: bytes) -> int:
     return end if end <= len(head) else 0
 
 
-def _made_again(new: Data, texts: Data, members: Sequence[Member], threads: int) -> Iterator[Member]:
+def _made_again(
+    new: Data, texts: Data, members: Sequence[Member], threads: int, progress: Callable[[float], None]
+) -> Iterator[Member]:
     """Those that gzip makes again bit for bit."""
+    all_bytes, done_bytes, lock = sum(member.packed_bytes for member in members), 0, Lock()
+
+    def tell(more_bytes: int) -> None:
+        nonlocal done_bytes
+        with lock:
+            done_bytes += more_bytes
+            progress(done_bytes / all_bytes)
 
     def is_made_again(member: Member) -> bool:
         view = memoryview(texts)
@@ -173,6 +190,7 @@ def _made_again(new: Data, texts: Data, members: Sequence[Member], threads: int)
         for at in range(member.at, member.end, _STEP_BYTES):
             part = room[: member.end - at]
             same = same and packing.take(part) and part == new[at : at + len(part)]
+            tell(len(part))
         return packing.end() and same
 
     with ThreadPoolExecutor(threads) as pool:

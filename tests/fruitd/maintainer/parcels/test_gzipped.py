@@ -39,7 +39,17 @@ def laid_out(files: list[bytes]) -> bytes:
 def built(folder: Path, old: bytes, new: bytes, threads: int = 2) -> tuple[bytes, BuiltParcel]:
     (folder / "old").write_bytes(old)
     (folder / "new").write_bytes(new)
-    told = build_parcel(folder / "new", folder / "old", folder / "parcel", threads=threads, level=9)
+    done: list[float] = []
+    told = build_parcel(
+        folder / "new",
+        folder / "old",
+        folder / "parcel",
+        threads=threads,
+        level=9,
+        progress=lambda part, total: done.append(part / total),
+    )
+    assert done == sorted(done)
+    assert done[-1] == 1
     parcel = (folder / "parcel").read_bytes()
     assert opened(parcel, old) == new
     assert sorted(path.name for path in folder.iterdir()) == ["new", "old", "parcel"]
