@@ -25,7 +25,8 @@ of processor; with a hash four times as slow, as on boards without them, 0.30 in
 interpreter."""
 Leaves: TypeAlias = list[bytes | None]
 """None where a block cannot be read."""
-ZERO_LEAF = sha256(bytes(BLOCK_BYTES)).digest()
+_ZEROS = bytes(BLOCK_BYTES)
+ZERO_LEAF = sha256(_ZEROS).digest()
 
 
 def read_leaves(
@@ -96,11 +97,17 @@ def leaves_in(descriptor: int, buffer: memoryview, size_bytes: int, offset: int)
     whole = read_whole(descriptor, buffer, size_bytes, offset)
     # One bad sector must not condemn its whole neighbourhood: the number of bad blocks is told to people.
     return [
-        sha256(buffer[start : start + size]).digest()
+        _leaf(buffer[start : start + size])
         if whole or read_whole(descriptor, buffer[start:], size, offset + start)
         else None
         for start, size in zip(starts, sizes, strict=True)
     ]
+
+
+def _leaf(block: memoryview) -> bytes:
+    """Free space, a quarter of most images, is told at a twentieth of what hashing it takes."""
+    is_zeros = len(block) == BLOCK_BYTES and _ZEROS.startswith(block)
+    return ZERO_LEAF if is_zeros else sha256(block).digest()
 
 
 def _is_blank(descriptor: int, offset: int, size_bytes: int) -> bool:

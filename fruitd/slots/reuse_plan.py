@@ -92,11 +92,19 @@ class ReusePlan:
         """The slot holds zeros at this block, which is to hold them."""
         self._mark(block)
 
-    def take_zeros(self) -> Iterator[int]:
-        """Missing blocks that are all zeros: they need no source. Marks each as in place."""
+    def take_zeros(self) -> Iterator[range]:
+        """Missing blocks that are all zeros, those that follow each other together, up to a chunk: they need no source. Marks
+        each as in place."""
+        first = end = 0
         for block in range(self.blocks):
             if self.blank[block] and self._mark(block):
-                yield block
+                if block > end or end - first == CHUNK_BYTES // BLOCK_BYTES:
+                    if first < end:
+                        yield range(first, end)
+                    first = block
+                end = block + 1
+        if first < end:
+            yield range(first, end)
 
     def take_tail(self, data: memoryview) -> bool:
         """`data` is what a source holds where the last block would be. Windows only find whole blocks."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import nullcontext, suppress
 from hashlib import sha256
 from pathlib import Path
@@ -53,7 +53,7 @@ class _Work:
 
     descriptor: int
     leaves: bytes
-    present: bytes
+    missing: Collection[int]
     sure: bool
     right: list[int] = field(factory=list)
     wrong: list[int] = field(factory=list)
@@ -61,22 +61,21 @@ class _Work:
 
     def take(self, first: int, part: memoryview) -> None:
         """Compare blocks that were made, from that one on, and write those that are right and not there yet."""
-        begin = 0
-        for at in range(0, len(part), BLOCK_BYTES):
-            block = first + at // BLOCK_BYTES
-            believed = at > 0 and self.sure and not self.wrong
-            if not self._is_to_write(block, part[at : at + BLOCK_BYTES], believed=believed):
+        begin, believed = 0, False
+        for block, at in enumerate(range(0, len(part), BLOCK_BYTES), first):
+            if block in self.missing and (believed or self._is_right(block, part[at : at + BLOCK_BYTES])):
+                self.right.append(block)
+                believed = self.sure and not self.wrong
+            else:
                 self._write(first * BLOCK_BYTES + begin, part[begin:at])
                 begin = at + BLOCK_BYTES
         self._write(first * BLOCK_BYTES + begin, part[begin:])
 
-    def _is_to_write(self, block: int, data: memoryview, *, believed: bool) -> bool:
-        if has_block(self.present, block):
-            return False
-        leaf = self.leaves[HASH_BYTES * block : HASH_BYTES * (block + 1)]
-        is_right = believed or sha256(data).digest() == leaf
-        (self.right if is_right else self.wrong).append(block)
-        return is_right
+    def _is_right(self, block: int, data: memoryview) -> bool:
+        if sha256(data).digest() == self.leaves[HASH_BYTES * block : HASH_BYTES * (block + 1)]:
+            return True
+        self.wrong.append(block)
+        return False
 
     def _write(self, offset: int, data: memoryview) -> None:
         write_whole(self.descriptor, data, offset)
@@ -116,9 +115,10 @@ def make_segment(
         RetryError: there is no room (a sparse file as slot).
     """
     bench.hold(slot)
+    missing = frozenset(_missing(segment, present))
     descriptor = open_exclusively(slot)
     try:
-        work = _Work(descriptor, leaves, present, sure)
+        work = _Work(descriptor, leaves, missing, sure)
         with (
             # What is from nothing has only what it made to refer to; that is read again from the cache, not from the medium.
             past_cache(descriptor) if parcel.from_bytes else nullcontext(),
@@ -129,7 +129,8 @@ def make_segment(
             # Read ahead in single pages: in larger ones, the kernel counts every write of 16 KiB as one of the whole of it.
             os.posix_fadvise(newer.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
             images = Images(_reader(older.fileno()), _reader(newer.fileno()), Packing)
-            _look_ahead(older.fileno(), parcel, segment, present)
+            if parcel.from_bytes:
+                _look_ahead(older.fileno(), parcel, segment, present)
             frame = Frame(read, segment.frame_bytes)
             with suppress(RefusedError):  # what it does not make counts as wrong
                 bench.work(
@@ -144,7 +145,7 @@ def make_segment(
         raise SlotError(f"slot {slot} failed: {error.strerror}") from error
     finally:
         os.close(descriptor)
-    wrong = sum(_missing(segment, present)) - len(work.right)
+    wrong = len(missing) - len(work.right)
     damaged = bool(wrong) and is_damaged(cached, parse(torrent), segment.frame_offset, segment.frame_bytes)
     return MadeSegment(tuple(work.right), wrong, sum(work.written_bytes), damaged)
 
@@ -152,16 +153,18 @@ def make_segment(
 def _look_ahead(older: int, parcel: Parcel, segment: Segment, present: bytes) -> None:
     """Have the older image's medium read what the next segment needs of it while this one is made."""
     following = parcel.segments[segment.number + 1 :]
-    coming = next((later for later in following if any(_missing(later, present))), None)
+    coming = next((later for later in following if next(_missing(later, present), None) is not None), None)
     if coming is not None:
         for part in parcel.sources(coming):
             if part.source < parcel.from_bytes:
                 os.posix_fadvise(older, part.source, part.length_bytes, os.POSIX_FADV_WILLNEED)
 
 
-def _missing(segment: Segment, present: bytes) -> Iterator[bool]:
-    """Of each of a segment's blocks: was it not in place before?"""
-    return (not has_block(present, block) for run in segment.runs for block in range(run.block, run.end))
+def _missing(segment: Segment, present: bytes) -> Iterator[int]:
+    """Blocks of a segment that were not in place before."""
+    return (
+        block for run in segment.runs for block in range(run.block, run.end) if not has_block(present, block)
+    )
 
 
 def _reader(descriptor: int) -> Callable[[int, memoryview], None]:

@@ -78,7 +78,9 @@ class ParcelJobs:
         daemon, now_s = self._daemon, self._daemon.time.now_s()
         match event:
             case PieceArrived(piece=piece):
-                daemon.submit(daemon.journaled.parcel_piece(infohash, piece, now_s))
+                # Thousands come within a second or two, and most lead to nothing while a segment is made.
+                if effects := daemon.journaled.parcel_piece(infohash, piece, now_s):
+                    daemon.submit(effects)
             case ImageFetched():
                 self.end()
                 self._jobs.begin(f"flush {infohash}", self._flush, infohash)

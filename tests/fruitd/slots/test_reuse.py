@@ -135,6 +135,32 @@ def test_zeros_need_no_source(files: _Files) -> None:
     _sound(slot, image, filled, b"")
 
 
+@pytest.mark.parametrize("first", [0, 5])
+def test_zeros_are_written_in_large_parts_and_nothing_else(
+    files: _Files, monkeypatch: pytest.MonkeyPatch, first: int
+) -> None:
+    """Each block by itself took a third of a second for an image of 2 GiB; one too many is a hole in a file."""
+    image = bytearray(_random(1, 300.5))
+    for begin, end in ((first, first + 1), (20, 190), (200, 203)):
+        image[begin * BLOCK_BYTES : end * BLOCK_BYTES] = bytes((end - begin) * BLOCK_BYTES)
+    content = bytearray(b"\xee" * len(image))
+    content[100 * BLOCK_BYTES : 101 * BLOCK_BYTES] = bytes(BLOCK_BYTES)
+    written: list[range] = []
+    pwrite = os.pwrite
+
+    def noting(descriptor: int, data: memoryview, offset: int) -> int:
+        count = pwrite(descriptor, data, offset)
+        written.append(range(offset // BLOCK_BYTES, (offset + count) // BLOCK_BYTES))
+        return count
+
+    monkeypatch.setattr(os, "pwrite", noting)
+    slot = files("slot", content)
+    filled = _fill(slot, [], bytes(image))
+    runs = [(first, first + 1), (20, 84), (84, 100), (101, 165), (165, 190), (200, 203)]
+    assert written == [range(*run) for run in runs]
+    _sound(slot, bytes(image), filled, b"")
+
+
 def test_a_copy_at_another_offset_is_found(files: _Files) -> None:
     """A file that was copied, and not moved, would be fetched."""
     old = _random(1, 12)
