@@ -12,7 +12,7 @@ from threading import Event, Lock
 from attrs import field, frozen
 
 from fruitd.slots.past_cache import aligned_buffer
-from swarm.parcel.unpack import PART_BYTES, Part, Unpacker
+from swarm.parcel.unpack import PART_BYTES, Parts, Unpacker
 
 
 @frozen
@@ -75,7 +75,7 @@ class Workbench:
 
     def work(
         self,
-        make: Callable[[Unpacker, Iterator[memoryview]], Iterator[Part]],
+        make: Callable[[Unpacker, Iterator[memoryview]], Parts],
         use: Callable[[int, memoryview], None],
         checkpoint: Callable[[], None],
     ) -> None:
@@ -116,4 +116,5 @@ class Workbench:
             take_turns(callers_room, checkpoint)
         finally:
             wait([helper])
+            parts.close()  # a program may be at it
         helper.result()

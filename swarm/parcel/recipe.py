@@ -80,6 +80,13 @@ class Range:
             and self.skipped_bytes >= last.skipped_bytes + last.length_bytes
         )
 
+    def inflated_bytes(self, last: Range | None) -> int:
+        """How much has to be inflated for it, after the one before."""
+        if not self.packed_bytes:
+            return 0
+        begin = last.skipped_bytes + last.length_bytes if last is not None and self.goes_on(last) else 0
+        return self.skipped_bytes + self.length_bytes - begin
+
 
 @frozen
 class FreshFrame:
@@ -210,10 +217,7 @@ class RecipeReader:
                 packed_bytes = self._numbers.count("length of a deflate stream", 1, OUTPUT_BYTES_MAX)
                 skipped_bytes = self._numbers.count("what is skipped", 0, INFLATED_BYTES_MAX)
                 part = Range(source, part.length_bytes, packed_bytes, skipped_bytes)
-                begin = (
-                    last.skipped_bytes + last.length_bytes if last is not None and part.goes_on(last) else 0
-                )
-                inflated_left -= skipped_bytes + part.length_bytes - begin
+                inflated_left -= part.inflated_bytes(last)
                 if inflated_left < 0:
                     raise RefusedError("parcel: a dictionary for which too much is to be inflated")
             left -= part.length_bytes

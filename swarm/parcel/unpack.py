@@ -29,6 +29,7 @@ ReadInto = Callable[[int, memoryview], None]
 """Fills the buffer with the bytes from an offset on, or raises whatever its caller expects of it."""
 Part: TypeAlias = tuple[int, memoryview]
 """The number of a block, and the bytes of that one and some that follow."""
+Parts: TypeAlias = Generator[Part, None, None]
 
 
 class Packing(Protocol):
@@ -66,7 +67,7 @@ class Unpacker:
 
     def parts(
         self, parcel: Parcel, segment: Segment, frame: Frame, images: Images, room: Iterator[memoryview]
-    ) -> Iterator[Part]:
+    ) -> Parts:
         """The blocks of a segment, in the order of its runs, but for parts that need what cannot be packed here. One segment at a
         time; no part depends on what is done with another.
 

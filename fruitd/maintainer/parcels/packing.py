@@ -123,13 +123,9 @@ class Packer:
         for page in pages:
             part = self._range(page)
             last = ranges[-1] if ranges else None
-            if part.packed_bytes:
-                begin = (
-                    last.skipped_bytes + last.length_bytes if last is not None and part.goes_on(last) else 0
-                )
-                inflated_bytes += part.skipped_bytes + part.length_bytes - begin
-                if inflated_bytes > INFLATED_BYTES_MAX:
-                    break
+            inflated_bytes += part.inflated_bytes(last)
+            if inflated_bytes > INFLATED_BYTES_MAX:
+                break
             if last is not None and self._follows(last, part):
                 ranges[-1] = evolve(last, length_bytes=last.length_bytes + part.length_bytes)
             elif len(ranges) < most:

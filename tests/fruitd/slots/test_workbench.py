@@ -13,7 +13,7 @@ import pytest
 
 from fruitd.slots.workbench import Workbench
 from swarm.errors import RefusedError
-from swarm.parcel.unpack import PART_BYTES, Part
+from swarm.parcel.unpack import PART_BYTES, Parts
 
 SECTORS = 2048
 
@@ -78,7 +78,7 @@ def bench() -> Iterator[Workbench]:
     made.let_go()
 
 
-def _numbered(count: int, room: Iterator[memoryview]) -> Iterator[Part]:
+def _numbered(count: int, room: Iterator[memoryview]) -> Parts:
     for number in range(count):
         part = next(room)
         part[:] = bytes([number]) * len(part)
@@ -119,7 +119,7 @@ def test_a_thread_that_helps_ends_when_the_bench_is_tidied(bench: Workbench) -> 
 def test_what_is_wrong_with_a_frame_is_told_whoever_finds_it(bench: Workbench, good: int) -> None:
     used = []
 
-    def make(room: Iterator[memoryview]) -> Iterator[Part]:
+    def make(room: Iterator[memoryview]) -> Parts:
         yield from _numbered(good, room)
         raise RefusedError("damaged")
 
