@@ -134,9 +134,11 @@ def _opened(data: Data, at: int, spool: IO[bytes]) -> Member | None:
     opener, read, text_bytes, check = zlib.decompressobj(-zlib.MAX_WBITS), begin, 0, 0
     try:
         while not opener.eof:
-            piece = data[read : read + _STEP_BYTES]
-            text = opener.decompress(opener.unconsumed_tail + piece, _STEP_BYTES)
-            read += len(piece)
+            piece = opener.unconsumed_tail
+            if not piece:
+                piece = data[read : read + _STEP_BYTES]
+                read += len(piece)
+            text = opener.decompress(piece, _STEP_BYTES)
             if not piece and not text:
                 return None
             check = zlib.crc32(text, check)

@@ -84,6 +84,17 @@ def test_a_large_one_is_opened_frame_by_frame(tmp_path: Path) -> None:
     assert len(parcel) < 100 * K
 
 
+def test_what_counts_is_how_long_it_is_and_not_what_comes_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An initrd in the middle of an image would come whole."""
+    monkeypatch.setattr(gzipped, "OUTPUT_BYTES_MAX", K * K)
+    text, noise = manual(100 * K) * 30, DICE.randbytes(4000 * K)
+    old, new = (laid_out([HEADER + by_program(later(text, number)), noise]) for number in (1, 2))
+    _, told = built(tmp_path, old, new)
+    assert told.members == 1
+
+
 @pytest.mark.parametrize("level", [1, 6, 9])
 def test_levels_and_names_are_as_they_were(tmp_path: Path, level: int) -> None:
     """The kernel's own and a distribution's are not packed alike."""
