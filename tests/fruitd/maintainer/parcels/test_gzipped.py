@@ -89,7 +89,7 @@ def test_what_counts_is_how_long_it_is_and_not_what_comes_behind_it(
 ) -> None:
     """An initrd in the middle of an image would come whole."""
     monkeypatch.setattr(gzipped, "OUTPUT_BYTES_MAX", K * K)
-    text, noise = manual(100 * K) * 30, DICE.randbytes(4000 * K)
+    text, noise = manual(100 * K) * 15, DICE.randbytes(4000 * K)
     old, new = (laid_out([HEADER + by_program(later(text, number)), noise]) for number in (1, 2))
     _, told = built(tmp_path, old, new)
     assert told.members == 1
