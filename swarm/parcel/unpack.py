@@ -6,27 +6,24 @@ by block. A wrong byte in the older image spoils the blocks that use it and no o
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Protocol, TypeAlias
 
 from attrs import frozen
 
 from swarm.errors import RefusedError
-from swarm.parcel.frames import STORED_BYTES_MAX, Frame, FrameOpener, OpenFrame
+from swarm.parcel.dictionary import ReadInto, dictionary_parts
+from swarm.parcel.frames import Frame, FrameOpener, OpenFrame
 from swarm.parcel.header import Parcel, Segment
 from swarm.parcel.limits import BLOCK_BYTES
-from swarm.parcel.recipe import FreshFrame, Origin, Range
+from swarm.parcel.recipe import FreshFrame, Origin
 
 _PART_BLOCKS = 16
 """So many are made at once. Fewer cost calls; more only cost memory."""
 PART_BYTES = _PART_BLOCKS * BLOCK_BYTES
 _ZEROS = bytes(PART_BYTES)
 _TEXT_BYTES = 32 * 1024
-_DEFLATED_BYTES = 16 * 1024
-"""What is to be packed, and what is to be inflated, goes from hand to hand in pieces of this size."""
-ReadInto = Callable[[int, memoryview], None]
-"""Fills the buffer with the bytes from an offset on, or raises whatever its caller expects of it."""
+"""What is to be packed goes from hand to hand in pieces of this size."""
 Part: TypeAlias = tuple[int, memoryview]
 """The number of a block, and the bytes of that one and some that follow."""
 Parts: TypeAlias = Generator[Part, None, None]
@@ -160,7 +157,7 @@ class _Fresh:
         self.end()
         coming, offset = next(self._frames), self._at
         frame = Frame(lambda at, length_bytes: self._all.read(offset + at, length_bytes), coming.frame_bytes)
-        before = _dictionary(coming.dictionary, self._read)
+        before = dictionary_parts(coming.dictionary, self._read)
         self._open = self._opener.open(frame, coming.fresh_bytes, before, coming.dictionary_bytes)
         self._at += coming.frame_bytes
         self._left = coming.fresh_bytes
@@ -213,73 +210,3 @@ def _source_reader(parcel: Parcel, images: Images) -> ReadInto:
             images.read_made(source - parcel.from_bytes, into)
 
     return read
-
-
-def _dictionary(ranges: Iterable[Range], read: ReadInto) -> Iterator[memoryview]:
-    """What its ranges hold, one after the other, in parts that `FrameOpener` takes; each is written over by the next."""
-    buffer, at = memoryview(bytearray(STORED_BYTES_MAX)), 0
-    last, stream = None, _Inflated(read, Range(0, 0))
-    for part in ranges:
-        if part.packed_bytes:
-            if not part.goes_on(last):
-                stream = _Inflated(read, part)
-            stream.skip_to(part.skipped_bytes)
-        last, done = part, 0
-        while done < part.length_bytes:
-            length_bytes = min(part.length_bytes - done, STORED_BYTES_MAX - at)
-            into = buffer[at : at + length_bytes]
-            if part.packed_bytes:
-                stream.take(into)
-            else:
-                read(part.source + done, into)
-            done, at = done + length_bytes, at + length_bytes
-            if at == STORED_BYTES_MAX:
-                yield buffer
-                at = 0
-    if at:
-        yield buffer[:at]
-
-
-class _Inflated:
-    """What a deflate stream in an image opens to, from its beginning on; zeros from where it is damaged or ends."""
-
-    def __init__(self, read: ReadInto, stream: Range) -> None:
-        self._read = read
-        self._at, self._end = stream.source, stream.end
-        self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        self._waiting = b""
-        self._damaged = False
-        self._opened_bytes = 0
-
-    def skip_to(self, opened_bytes: int) -> None:
-        """Go on with this byte; not back."""
-        scratch = memoryview(bytearray(_DEFLATED_BYTES))
-        while self._opened_bytes < opened_bytes:
-            self.take(scratch[: opened_bytes - self._opened_bytes])
-
-    def take(self, into: memoryview) -> None:
-        """Fill this with what comes next."""
-        self._opened_bytes += len(into)
-        while into:
-            piece = self._next(len(into)) or _ZEROS[: len(into)]
-            into[: len(piece)] = piece
-            into = into[len(piece) :]
-
-    def _next(self, most_bytes: int) -> bytes:
-        """Some of it; nothing at its end."""
-        try:
-            while not (self._inflater.eof or self._damaged):
-                piece = self._inflater.decompress(self._waiting, most_bytes)
-                self._waiting = self._inflater.unconsumed_tail
-                if piece:
-                    return piece
-                if not self._waiting:
-                    more = memoryview(bytearray(min(self._end - self._at, _DEFLATED_BYTES)))
-                    if not more:
-                        break
-                    self._read(self._at, more)
-                    self._at += len(more)
-                    self._waiting = bytes(more)
-        except zlib.error:
-            self._damaged = True
-        return b""
