@@ -312,7 +312,7 @@ def _packing(build: BuildParcel) -> BuiltParcel:
             f"  {parcel.members} files in gzip ({size(parcel.member_bytes)}) come as what changed inside"
         )
     elif parcel.older is not None and (wrong := gnu_gzip.fault()):
-        typer.echo(f"  not looked inside gzip: {line(wrong)}; apt install gzip")
+        typer.echo(f"  not looked inside gzip: {line(wrong)}; install GNU gzip")
     for advice in advice_on(parcel):
         typer.echo(f"  {advice.words(parcel)}")
     return parcel

@@ -259,7 +259,7 @@ def _inactive_slot(daemon: Daemon) -> Finding:
 
 def _gzip(_: Daemon) -> Finding:
     wrong = gnu_gzip.fault()
-    do = "apt install gzip; until then, files in gzip that changed come as they are, from the image's torrent"
+    do = "install GNU gzip; until then, files in gzip that changed are fetched as they are, from the image's torrent"
     return not wrong, wrong or f"{gnu_gzip.program()} packs as GNU gzip does", do
 
 
