@@ -155,8 +155,9 @@ class _Fresh:
 
     def _next(self) -> None:
         self.end()
-        coming, offset = next(self._frames), self._at
-        frame = Frame(lambda at, length_bytes: self._all.read(offset + at, length_bytes), coming.frame_bytes)
+        coming, read, offset = next(self._frames), self._all.read, self._at
+        # Without `self`: zstandard's readers hide what they hold from the collector, and a circle through one would never go.
+        frame = Frame(lambda at, length_bytes: read(offset + at, length_bytes), coming.frame_bytes)
         before = dictionary_parts(coming.dictionary, self._read)
         self._open = self._opener.open(frame, coming.fresh_bytes, before, coming.dictionary_bytes)
         self._at += coming.frame_bytes
