@@ -134,7 +134,7 @@ def squashfs(source: Path) -> Path:
     return image
 
 
-def with_plain_initrd(source: Path, *, gzipped: bool = False) -> Path:
+def with_initrd(source: Path, *, gzipped: bool = False) -> Path:
     """The same tree with its initrd stored uncompressed, as docs/images.md advises; or in gzip, as `COMPRESS=gzip` has it."""
     made = source.with_name(f"{source.name}-{'gzipped' if gzipped else 'plain'}")
     if not made.exists():
@@ -168,7 +168,7 @@ def pairs(folder: Path) -> list[Pair]:
         rebuilt,
         Pair("kernel, ext4 evolved", old, evolved(old, kernel)),
         Pair("kernel, squashfs", squashfs(main), squashfs(kernel)),
-        Pair("kernel, initrd stored", ext4(with_plain_initrd(main)), ext4(with_plain_initrd(kernel))),
+        Pair("kernel, initrd stored", ext4(with_initrd(main)), ext4(with_initrd(kernel))),
         gzipped_pair(folder),
         Pair("four packages, ext4 rebuilt", old, ext4(fix)),
         Pair("four packages, ext4 evolved", old, evolved(old, fix)),
@@ -179,9 +179,7 @@ def pairs(folder: Path) -> list[Pair]:
 
 def gzipped_pair(folder: Path) -> Pair:
     """The kernel's, with initrds in gzip."""
-    old, new = (
-        with_plain_initrd(tree(folder, *which), gzipped=True) for which in (("main",), ("kernel", _SINCE))
-    )
+    old, new = (with_initrd(tree(folder, *which), gzipped=True) for which in (("main",), ("kernel", _SINCE)))
     return Pair("kernel, initrd in gzip", ext4(old), ext4(new))
 
 

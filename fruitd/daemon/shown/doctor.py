@@ -257,7 +257,9 @@ def _inactive_slot(daemon: Daemon) -> Finding:
     )
 
 
-def _gzip(_: Daemon) -> Finding:
+def _gzip(daemon: Daemon) -> Finding:
+    if daemon.config.slots is None:
+        return True, "no slots", ""
     wrong = gnu_gzip.fault()
     do = "install GNU gzip; until then, files in gzip that changed are fetched as they are, from the image's torrent"
     return not wrong, wrong or f"{gnu_gzip.program()} packs as GNU gzip does", do

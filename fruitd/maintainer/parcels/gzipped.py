@@ -209,12 +209,10 @@ def _apart(members: Iterator[Member]) -> Iterator[Member]:
         begin, end = member.at // BLOCK_BYTES, (member.end - 1) // BLOCK_BYTES
         if begin > last:
             first, text_bytes = begin, 0
-        if (
-            end + 1 - first
-        ) * BLOCK_BYTES > OUTPUT_BYTES_MAX or text_bytes + member.text_bytes > TOGETHER_BYTES_MAX:
-            continue
-        last, text_bytes = end, text_bytes + member.text_bytes
-        yield member
+        chain_bytes, chain_text_bytes = (end + 1 - first) * BLOCK_BYTES, text_bytes + member.text_bytes
+        if chain_bytes <= OUTPUT_BYTES_MAX and chain_text_bytes <= TOGETHER_BYTES_MAX:
+            last, text_bytes = end, chain_text_bytes
+            yield member
 
 
 def _with_packed(spans: Sequence[Span], members: Sequence[Member]) -> Iterator[Span]:
